@@ -1,0 +1,163 @@
+"""The `workbench` command: a thin layer over the package.
+
+Exit status: 0 done; 1 a step failed; 2 the call or a file is wrong; 130 interrupted.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from workbench import __version__
+from workbench.errors import WorkbenchError
+
+DEFAULT_PIPELINE = "quickstart"
+START_NOTEBOOK = "notebooks/01_prepare_data.ipynb"
+
+_pipeline_argument = click.argument("pipeline", default=DEFAULT_PIPELINE)
+_overrides_option = click.option(
+    "-p", "overrides", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the notebooks."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def commands(debug: bool) -> None:
+    """Run notebooks as pipelines, look at their data, and build their reports."""
+
+
+@commands.command()
+@_pipeline_argument
+@_overrides_option
+@click.option("--dry-run", is_flag=True, help="Say what would run, and why, and stop.")
+def run(pipeline: str, overrides: tuple[str, ...], dry_run: bool) -> int:
+    """Run what changed of PIPELINE (a file, or a name in pipelines/), then build its report."""
+    from rich.console import Console
+
+    from workbench.pipelines import load_pipeline, plan_pipeline, run_pipeline
+    from workbench.pipelines.progress import show_progress
+
+    loaded = load_pipeline(pipeline, _parse_overrides(overrides))
+    if dry_run:
+        for step in plan_pipeline(loaded).steps:
+            click.echo(f"{step.label}  {'fresh' if step.state == 'fresh' else f'would run: {step.reason}'}")
+        return 0
+    with show_progress(Console()) as watch:
+        state = run_pipeline(loaded, watch)
+    failed = [step for step in state.steps if step.state == "failed"]
+    for step in failed:
+        _print_failure(step)
+    _build_report(state.folder)
+    click.echo("Explore: make lab")
+    return 1 if failed else 0
+
+
+@commands.command()
+@_pipeline_argument
+@_overrides_option
+def status(pipeline: str, overrides: tuple[str, ...]) -> int:
+    """Say which steps of PIPELINE are fresh, which are stale, and why."""
+    from workbench.pipelines import load_pipeline, plan_pipeline
+
+    steps = plan_pipeline(load_pipeline(pipeline, _parse_overrides(overrides))).steps
+    width = max(len(step.label) for step in steps)
+    for step in steps:
+        word = "fresh" if step.state == "fresh" else f"stale: {step.reason}"
+        click.echo(f"{step.label:<{width}}  {word}")
+    return 0
+
+
+@commands.command()
+@_pipeline_argument
+def report(pipeline: str) -> int:
+    """Build reports/<name>.html from the runs that PIPELINE has."""
+    from workbench.pipelines import load_pipeline
+    from workbench.pipelines.runner import runs_folder
+
+    _build_report(runs_folder(load_pipeline(pipeline)))
+    return 0
+
+
+@commands.command()
+@click.argument("name", required=False)
+def data(name: str | None) -> int:
+    """List the data catalog, or fetch and check the entry NAME."""
+    from workbench.datasets import load_catalog, load_dataset
+
+    if name is None:
+        for entry in load_catalog().values():
+            click.echo(f"{entry.name:<16}{entry.task:<24}{entry.title}")
+        return 0
+    dataset = load_dataset(name)
+    sizes = ", ".join(f"{split} {count:,}" for split, count in dataset.reference()["sizes"].items())
+    click.echo(f"{dataset.name}: {sizes}; {len(dataset.class_names)} classes")
+    click.echo(f"fingerprint {dataset.fingerprint}")
+    return 0
+
+
+@commands.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1)
+def lab(arguments: tuple[str, ...]) -> int:
+    """Open JupyterLab at the first notebook, on this machine only; ARGUMENTS go to JupyterLab."""
+    from workbench.runs import project_root
+
+    root = project_root()
+    start = [START_NOTEBOOK] if (root / START_NOTEBOOK).is_file() else []
+    command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", *arguments, *start]
+    return subprocess.call(command, cwd=root)
+
+
+def main() -> None:
+    """Run the command line; print a `WorkbenchError` as a message and exit with its status."""
+    if "--debug" in sys.argv[1:]:
+        sys.argv.remove("--debug")
+        sys.argv.insert(1, "--debug")  # it may stand anywhere
+    try:
+        status = commands(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        status = 2
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted; finished steps stay finished. Start again to go on.", err=True)
+        status = 130
+    except WorkbenchError as error:
+        if "--debug" in sys.argv:
+            raise
+        click.echo(f"Error: {error}", err=True)
+        status = 2
+    sys.exit(status)
+
+
+def _parse_overrides(texts: tuple[str, ...]) -> dict[str, str]:
+    overrides = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise WorkbenchError(f"-p {text} is not NAME=VALUE.\nWrite it as in `-p epochs=3`.")
+        overrides[name] = value
+    return overrides
+
+
+def _build_report(folder: Path) -> None:
+    from workbench.reports import build_report
+    from workbench.runs import show_path
+
+    click.echo(f"Report: {show_path(build_report(folder))}")
+
+
+def _print_failure(step: Any) -> None:
+    from workbench.pipelines.runner import EXECUTED_FILE
+    from workbench.runs import show_path
+
+    failure = step.failure
+    where = f", code cell {failure.cell} of {failure.cells}" if failure.cell else ""
+    click.echo(f"\nFailed: {step.label}{where}", err=True)
+    for line in failure.source.splitlines():
+        click.echo(f"    {line}", err=True)
+    if failure.output:
+        click.echo(f"  last output:\n{failure.output}", err=True)
+    click.echo(f"  {failure.error}", err=True)
+    click.echo(f"  executed notebook: {show_path(step.folder / EXECUTED_FILE)}\n", err=True)

@@ -1,0 +1,157 @@
+"""A folder of images: one subfolder for each class, optionally under train/, val/ and test/."""
+
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from workbench.datasets.dataset import PARTS
+from workbench.datasets.options import Options
+from workbench.datasets.samples import Content, Samples
+from workbench.errors import WorkbenchError
+from workbench.runs import show_path
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
+_SHOWN = 5  # names in a message
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What lies in a folder of images.
+
+    Args:
+        folder: The folder.
+        files: Its images as sorted paths relative to it, with `/`.
+        stats: Size in bytes, and times of change of content and of status (ns), of each image.
+        folders: Its subfolders, likewise sorted and relative.
+        others: How many files are no images.
+    """
+
+    folder: Path
+    files: list[str]
+    stats: list[tuple[int, int, int]]
+    folders: list[str]
+    others: int
+
+
+def scan_folder(folder: Path) -> Listing:
+    """List the images below a folder without opening any; names that start with a dot are passed over.
+
+    Raises:
+        WorkbenchError: There is no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise WorkbenchError(
+            f"There is no folder {show_path(folder)}{' (it is a file)' * folder.is_file()}.\n"
+            "Give folder:PATH with the path of a folder of images, one subfolder for each class; a relative path "
+            "starts at the project root."
+        )
+    found: list[tuple[str, tuple[int, int, int]]] = []
+    folders: list[str] = []
+    others = _walk(str(folder), "", found, folders)
+    if not found:
+        raise WorkbenchError(
+            f"There is no image in {show_path(folder)} ({others} other files, {len(folders)} subfolders).\n"
+            f"Put images ({', '.join(sorted(SUFFIXES))}) into one subfolder for each class."
+        )
+    found.sort()
+    return Listing(folder, [name for name, _ in found], [stat for _, stat in found], sorted(folders), others)
+
+
+def read_folder(listing: Listing, options: Options) -> Samples:
+    """Return the samples of a folder: labels from the subfolders' names, images decoded on demand."""
+    parts, names = _read_layout(listing)
+    trained = {name for name, part in zip(names, parts, strict=True) if part in ("", "train")}
+    _check_classes(listing, names, parts, trained)
+    class_names = tuple(sorted(trained))
+    index = {name: label for label, name in enumerate(class_names)}
+    files = np.array(listing.files)
+    return Samples(
+        task="image-classification",
+        ids=files,
+        labels=np.array([index[name] for name in names], np.int64),
+        parts=np.array(parts, "<U5"),
+        class_names=class_names,
+        decode=partial(_decode, listing.folder, files, options),
+        facts={"files_ignored": listing.others},
+    )
+
+
+def _walk(
+    folder: str, prefix: str, found: list[tuple[str, tuple[int, int, int]]], folders: list[str]
+) -> int:
+    """Add the images and subfolders below `folder`; return the number of other files."""
+    others = 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name
+            if name.startswith("."):
+                continue
+            if entry.is_dir():
+                folders.append(prefix + name)
+                others += _walk(entry.path, f"{prefix}{name}/", found, folders)
+            elif name[name.rfind(".") :].lower() in SUFFIXES:
+                status = entry.stat()
+                found.append((prefix + name, (status.st_size, status.st_mtime_ns, status.st_ctime_ns)))
+            else:
+                others += 1
+    return others
+
+
+def _read_layout(listing: Listing) -> tuple[list[str], list[str]]:
+    """Return the given split ("" for none) and the class of every image."""
+    top = [name for name in listing.folders if "/" not in name]
+    is_split = any(name.startswith("train/") for name in listing.folders)
+    if is_split and not set(top) <= set(PARTS):
+        strange = [name for name in top if name not in PARTS]
+        raise WorkbenchError(
+            f"{show_path(listing.folder)} holds train/ with subfolders, and also {_some(strange)}, which is no split.\n"
+            "Keep only train/, val/ and test/ at the top, each with one subfolder for each class."
+        )
+    depth = 1 if is_split else 0
+    levels = [name.split("/") for name in listing.files]
+    loose = [name for name, parts in zip(listing.files, levels, strict=True) if len(parts) < depth + 2]
+    if loose:
+        raise WorkbenchError(
+            f"{len(loose)} images in {show_path(listing.folder)} lie in no class folder: {_some(loose)}.\n"
+            "Put every image into a subfolder that is named after its class."
+        )
+    return [parts[0] if is_split else "" for parts in levels], [parts[depth] for parts in levels]
+
+
+def _check_classes(
+    listing: Listing, names: list[str], parts: list[str], trained: set[str]
+) -> None:
+    where = show_path(listing.folder)
+    depth = 1 if parts[0] else 0
+    for folder in listing.folders:
+        levels = folder.split("/")
+        if len(levels) == depth + 1 and (not depth or levels[0] == "train") and levels[-1] not in trained:
+            raise WorkbenchError(
+                f"The class folder {folder!r} in {where} holds no image.\n"
+                "Add images to it, or remove the folder if there is no such class."
+            )
+    unknown = sorted(set(names) - trained)
+    if unknown:
+        raise WorkbenchError(
+            f"{where} has val or test images of classes that train/ does not have: {_some(unknown)}.\n"
+            "A class cannot be learned without training images: add them under train/, or remove these."
+        )
+    if len(trained) < 2:
+        raise WorkbenchError(
+            f"{where} has one class only, {next(iter(trained))!r}.\n"
+            "Classification needs at least two: add a subfolder for each further class."
+        )
+
+
+def _decode(folder: Path, files: np.ndarray, options: Options, rows: np.ndarray, scratch: Path) -> Content:
+    from workbench.datasets.images import decode_files
+
+    return decode_files(folder, files[rows].tolist(), options.image_size, options.on_error, scratch)
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:_SHOWN])
+    return shown + (", …" if len(names) > _SHOWN else "")

@@ -1,0 +1,151 @@
+"""Many image files to blocks of one array, by a few processes.
+
+Pillow holds Python's lock for most of the time that a small image takes, so processes do the work, not threads. They are
+plain child processes that run `decoder`: a fork of a process with TensorFlow's threads could hang.
+"""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workbench.datasets.decoder import decode_block, decode_image
+from workbench.datasets.samples import Content
+from workbench.errors import WorkbenchError
+from workbench.runs import show_path
+
+_BLOCK_BYTES = 2 << 20  # decoded images that are handled together, about
+_WORTH_A_PROCESS = 1000  # images; to start a process takes as long as to decode about this many small ones
+
+
+def decode_files(
+    folder: Path, files: Sequence[str], image_size: Sequence[int], on_error: str, scratch: Path
+) -> Content:
+    """Decode image files into blocks in the folder `scratch`.
+
+    Args:
+        folder: Where the files are.
+        files: Their paths in it.
+        image_size: (height, width) in pixels to resize to, or () for the size that all of them have.
+        on_error: "raise" to stop at an unreadable image, "skip" to leave it out.
+        scratch: An empty folder.
+
+    Raises:
+        WorkbenchError: An image is unreadable, or the sizes differ and none is asked for.
+    """
+    height, width = image_size or _first_size(folder, files)
+    step = min(max(_BLOCK_BYTES // (3 * height * width), 1), 500)
+    starts = range(0, len(files), step)
+    blocks = [
+        {
+            "folder": str(folder),
+            "files": list(files[start : start + step]),
+            "image_size": list(image_size),
+            "target": str(scratch / f"{start}.npy"),
+        }
+        for start in starts
+    ]
+    rows, digests, sizes, errors, written = [], [], Counter(), {}, []
+    for start, result in zip(starts, _decode_blocks(blocks), strict=True):
+        errors |= result["errors"]
+        if errors and on_error == "raise":
+            raise _unreadable(folder, errors)
+        rows += [start + position for position in result["read"]]
+        digests += map(bytes.fromhex, result["digests"])
+        sizes.update(map(tuple, result["sizes"]))
+        if result["read"]:
+            written.append((Path(result["target"]), result["shape"]))
+    if not rows:
+        raise _unreadable(folder, errors)
+    shapes = {tuple(shape[1:3]) for _, shape in written}
+    if len(shapes) > 1 or () in shapes:
+        raise _mixed_sizes(folder, sizes)
+    channels = max(shape[3] for _, shape in written)
+    return Content(
+        blocks=(np.load(path, allow_pickle=False) for path, _ in written),
+        shape=(len(rows), *shapes.pop(), channels),
+        digests=np.array(digests, "S16"),
+        rows=np.array(rows),
+        facts={"image_sizes": _count_sizes(sizes), "unreadable": errors},
+    )
+
+
+def _first_size(folder: Path, files: Sequence[str]) -> tuple[int, int]:
+    """Return (height, width) of the first readable image, to choose how many to decode together."""
+    for file in files:
+        try:
+            return decode_image(folder / file)[1]
+        except Exception:  # an unreadable image is reported when its block is decoded
+            continue
+    return 1, 1
+
+
+def _count_sizes(sizes: Counter) -> dict[str, int]:
+    """Return how many images there are of each size, the most frequent first, as "height x width"."""
+    return {f"{height} x {width}": count for (height, width), count in sizes.most_common()}
+
+
+def _decode_blocks(blocks: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield what `decode_block` returns for each block of arguments, in order."""
+    images = sum(len(block["files"]) for block in blocks)
+    workers = min(os.cpu_count() or 1, images // _WORTH_A_PROCESS)
+    if workers < 2:
+        yield from (decode_block(**block) for block in blocks)
+        return
+    idle: queue.SimpleQueue[subprocess.Popen] = queue.SimpleQueue()
+    with ExitStack() as stack:
+        for _ in range(workers):
+            process = stack.enter_context(_start_worker())
+            stack.callback(process.kill)
+            idle.put(process)
+        pool = stack.enter_context(ThreadPoolExecutor(workers))
+        yield from pool.map(lambda block: _ask_worker(idle, block), blocks)
+
+
+def _start_worker() -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "workbench.datasets.decoder"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8",
+    )  # fmt: skip
+
+
+def _ask_worker(idle: "queue.SimpleQueue[subprocess.Popen]", block: dict[str, Any]) -> dict[str, Any]:
+    process = idle.get()
+    try:
+        process.stdin.write(json.dumps(block) + "\n")
+        process.stdin.flush()
+        answer = process.stdout.readline()
+    except BrokenPipeError:
+        answer = ""
+    if not answer:
+        raise WorkbenchError(
+            f"A process that decodes images ended early, with status {process.wait()}.\n"
+            "It probably ran out of memory. Close other programs, or give a smaller image_size."
+        )
+    idle.put(process)
+    return json.loads(answer)
+
+
+def _unreadable(folder: Path, errors: dict[str, str]) -> WorkbenchError:
+    file, message = next(iter(errors.items()))
+    return WorkbenchError(
+        f"The image {show_path(folder / file)} cannot be read: {message}.\n"
+        'Repair or remove the file, or give on_error="skip" to leave unreadable images out and list them.'
+    )
+
+
+def _mixed_sizes(folder: Path, sizes: Counter) -> WorkbenchError:
+    common = ", ".join(f"{count} of {size}" for size, count in list(_count_sizes(sizes).items())[:5])
+    return WorkbenchError(
+        f"The images in {show_path(folder)} have {len(sizes)} different sizes (height x width): {common}, …\n"
+        "A network needs one size: give image_size, such as [64, 64]."
+    )

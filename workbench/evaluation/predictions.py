@@ -1,0 +1,141 @@
+"""Predicted probabilities of a test set, stored in the run folder of the model that made them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.errors import WorkbenchError
+from workbench.runs import Run, resolve_path, show_path
+
+if TYPE_CHECKING:
+    from workbench.datasets import Split
+
+PREDICTIONS_FILE = "artifacts/predictions.parquet"
+SUM_TOLERANCE = 0.02  # what rounding in bfloat16 may leave of a softmax over many classes
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says about every sample of a test set."""
+
+    ids: np.ndarray  # (n,) str
+    labels: np.ndarray  # (n,) int64, the true classes
+    probabilities: np.ndarray  # (n, k) float32
+    class_names: tuple[str, ...]  # k names
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def write_predictions(
+    run: Run, split: "Split", probabilities: np.ndarray, class_names: Sequence[str]
+) -> Path:
+    """Store a model's predictions for a split as `artifacts/predictions.parquet` of its run.
+
+    The columns are `id`, `label` and `p_0` to `p_<k-1>`; the class names stand in the schema's metadata.
+
+    Args:
+        run: The open run of the model.
+        split: The test set, n samples in the order of `probabilities`.
+        probabilities: (n, k), rows that sum to 1, such as the output of a softmax.
+        class_names: k names.
+
+    Raises:
+        WorkbenchError: The numbers are not probabilities of these samples and classes.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    values = np.asarray(probabilities, dtype=np.float32)
+    _check_shape(values, len(split), len(class_names))
+    _check_probabilities(values)
+    _check_samples(split.ids, split.y, len(class_names))
+    columns = {"id": pa.array(split.ids.tolist(), pa.string()), "label": np.asarray(split.y, np.int64)}
+    columns |= {f"p_{number}": column for number, column in enumerate(values.T)}
+    table = pa.table(columns)
+    names = json.dumps(list(class_names), ensure_ascii=False)
+    path = run.artifacts / Path(PREDICTIONS_FILE).name
+    temporary = path.with_name(f".{path.name}.tmp")
+    pq.write_table(table.replace_schema_metadata({"class_names": names}), temporary)
+    return temporary.replace(path)
+
+
+def read_predictions(run_folder: str | Path) -> Predictions:
+    """Read the predictions that a run stored.
+
+    Args:
+        run_folder: The run's folder, relative to the project root.
+
+    Raises:
+        WorkbenchError: The run stored none.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = resolve_path(run_folder) / PREDICTIONS_FILE
+    try:
+        table = pq.read_table(path)
+        class_names = tuple(json.loads(table.schema.metadata[b"class_names"]))
+    except FileNotFoundError:
+        raise WorkbenchError(
+            f"The run {show_path(path.parents[1])} holds no {PREDICTIONS_FILE}, so it cannot be evaluated.\n"
+            "Give the run of a training notebook, which calls wb.write_predictions(run, dataset.test, …)."
+        ) from None
+    except (pa.ArrowInvalid, KeyError, TypeError) as error:
+        raise WorkbenchError(
+            f"{show_path(path)} is not a file of predictions: {error}.\n"
+            "Run the training notebook again; wb.write_predictions writes the file."
+        ) from error
+    columns = [table[f"p_{number}"].to_numpy() for number in range(len(class_names))]
+    return Predictions(
+        ids=np.array(table["id"].to_pylist(), dtype=str),
+        labels=table["label"].to_numpy(),
+        probabilities=np.stack(columns, axis=1) if columns else np.empty((len(table), 0), np.float32),
+        class_names=class_names,
+    )
+
+
+def _check_shape(values: np.ndarray, samples: int, classes: int) -> None:
+    if values.shape != (samples, classes):
+        raise WorkbenchError(
+            f"The probabilities have the shape {values.shape}, but the split holds {samples} samples "
+            f"of {classes} classes.\n"
+            f"Give one row a sample and one column a class: {(samples, classes)}."
+        )
+
+
+def _check_probabilities(values: np.ndarray) -> None:
+    broken = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(broken):
+        raise WorkbenchError(
+            f"The probabilities of {len(broken)} of {len(values)} samples are NaN or infinite "
+            f"(the first is sample {broken[0]}), so they say nothing.\n"
+            "The training has probably diverged: look at its loss, lower the learning rate."
+        )
+    outside = (values < 0) | (values > 1)
+    off = np.abs(values.sum(axis=1) - 1) > SUM_TOLERANCE
+    wrong = np.flatnonzero(outside.any(axis=1) | off)
+    if len(wrong):
+        raise WorkbenchError(
+            f"{len(wrong)} of {len(values)} rows are not probabilities; the first, row {wrong[0]}, holds "
+            f"values from {values[wrong[0]].min():.3g} to {values[wrong[0]].max():.3g} "
+            f"with the sum {values[wrong[0]].sum():.3g}.\n"
+            "Give the output of a softmax (values from 0 to 1, rows that sum to 1), not logits."
+        )
+
+
+def _check_samples(ids: np.ndarray, labels: np.ndarray, classes: int) -> None:
+    if len(np.unique(ids)) < len(ids):
+        raise WorkbenchError(
+            f"The split has {len(ids)} samples but only {len(np.unique(ids))} different ids, so its "
+            "predictions could not be told apart.\nGive every sample its own id."
+        )
+    if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
+        raise WorkbenchError(
+            f"The split has labels from {labels.min()} to {labels.max()}, but there are {classes} class "
+            f"names.\nGive the class names of this dataset: dataset.class_names."
+        )

@@ -1,0 +1,142 @@
+"""Append-only event log of a run, and readers that follow it.
+
+Schema version 1. One JSON object a line in `events.jsonl`; every line has
+
+    v        schema version
+    time     seconds since the epoch, UTC
+    attempt  1 for the first start of the run, one more each time it is opened again
+    type     what happened
+
+and by `type`:
+
+    start       the run was opened
+    fit         training starts: epochs, batches (per epoch, null if unknown), initial_epoch
+    step        during an epoch: epoch, step (batches seen in this epoch), metrics (means over the
+                window since the last step event or the start of the epoch)
+    epoch       end of an epoch: epoch, metrics (training and `val_…`), seconds
+    fit_end     training ended: epochs (completed), stopped (True when before the last planned one)
+    end         the run ended: status ("finished" or "failed"), error
+
+Epochs are counted from 0. NaN and infinities are written as the strings "NaN", "Infinity" and
+"-Infinity" and come back as floats from the readers. Lines are flushed as written and synced to disk
+at epochs and ends.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+SCHEMA_VERSION = 1
+_SYNCED = frozenset({"start", "epoch", "fit_end", "end"})
+_SPELLED = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+class EventLog:
+    """Writer of one run's `events.jsonl`; there is exactly one, in the kernel that owns the run."""
+
+    def __init__(self, path: Path, attempt: int = 1) -> None:
+        self.path = path
+        self.attempt = attempt
+
+    def write(self, type: str, **fields: Any) -> None:
+        """Append one event; `fields` hold JSON values, numpy scalars and floats of any kind."""
+        event = {"v": SCHEMA_VERSION, "time": time.time(), "attempt": self.attempt, "type": type}
+        line = json.dumps(event | spell(fields), ensure_ascii=False, allow_nan=False)
+        with open(self.path, "ab+") as file:
+            if _ends_torn(file):
+                line = "\n" + line
+            file.write(line.encode(errors="backslashreplace") + b"\n")
+            file.flush()
+            if type in _SYNCED:
+                os.fsync(file.fileno())
+
+
+class EventReader:
+    """Follow a log that may still grow: each `read()` returns the events since the last one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offset = 0
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return the new events; a torn last line waits for the next call, other damage is skipped."""
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except FileNotFoundError:
+            return []
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return list(_parse(whole))
+
+
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """Return the events of a log, without the steps and epochs that a later attempt replayed."""
+    return drop_replayed(EventReader(path).read())
+
+
+def drop_replayed(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return `events` with only the newest attempt's account of each epoch.
+
+    An attempt that resumes at epoch k (`initial_epoch` of its `fit` event) replaces what earlier
+    attempts logged of epoch k and after.
+    """
+    kept: list[dict[str, Any]] = []
+    for event in events:
+        if event["type"] == "fit":
+            first = event.get("initial_epoch", 0)
+            kept = [
+                old
+                for old in kept
+                if not (
+                    old["attempt"] < event["attempt"]
+                    and old["type"] in ("step", "epoch", "fit_end")
+                    and old.get("epoch", math.inf) >= first
+                )
+            ]
+        kept.append(event)
+    return kept
+
+
+def _parse(lines: bytes) -> Iterator[dict[str, Any]]:
+    for line in lines.splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:  # a line torn by a crash, closed by the next attempt
+            continue
+        if isinstance(event, dict) and "type" in event:
+            yield unspell(event)
+
+
+def _ends_torn(file: Any) -> bool:
+    if file.seek(0, os.SEEK_END) == 0:
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) != b"\n"
+
+
+def spell(value: Any) -> Any:
+    """Return `value` as plain JSON: numpy scalars as numbers, NaN and infinities as strings."""
+    if isinstance(value, dict):
+        return {str(key): spell(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [spell(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def unspell(value: Any) -> Any:
+    """Return `value` with the strings that stand for NaN and infinities as floats again."""
+    if isinstance(value, dict):
+        return {key: unspell(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [unspell(item) for item in value]
+    return _SPELLED.get(value, value) if isinstance(value, str) else value

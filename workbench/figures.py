@@ -1,0 +1,328 @@
+"""Plotly figures of data and results: data in, `Figure` out, nothing read or written.
+
+Every figure is transparent and uses colours that can be told apart by colour-blind readers (Okabe & Ito 2008,
+https://jfly.uni-koeln.de/color/) on a light and on a dark page. Text that comes from data is escaped, because
+plotly reads its labels as HTML.
+"""
+
+import base64
+import html
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from workbench.evaluation.selection import spread_over_classes
+
+if TYPE_CHECKING:
+    from workbench.datasets import Dataset, Split
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
+CONFUSION_SCALE = ((0, "#f4f8fb"), (0.05, "#d3e5f2"), (0.3, "#82b8da"), (1, "#0072B2"))
+SPLITS = ("train", "val", "test")
+
+_INK = "#7a7a7a"  # readable on white and on near-black
+_GRID = "rgba(128,128,128,0.22)"
+_AXIS = dict(gridcolor=_GRID, linecolor=_GRID, zeroline=False, automargin=True, title_standoff=8)
+_TEMPLATE = go.layout.Template(
+    layout=dict(
+        colorway=PALETTE,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font=dict(family="system-ui, sans-serif", size=13, color=_INK),
+        title=dict(x=0, xanchor="left", xref="container", pad_l=12, font_size=16),
+        margin=dict(l=56, r=16, t=56, b=48),
+        xaxis=_AXIS,
+        yaxis=_AXIS,
+        hoverlabel=dict(font_family="system-ui, sans-serif"),
+    )
+)
+_LABEL_LENGTH = 28  # characters of a class or run name that fit beside an axis
+_TILE = 72  # pixels along the longer side of a sample image
+_MOST_ANNOTATED_CLASSES = 12  # with numbers in the cells of a confusion matrix
+_MOST_NAMED_CLASSES = 50
+
+
+def plot_learning_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> go.Figure:
+    """Draw training and validation metrics by epoch, one panel a metric, several runs overlaid.
+
+    Args:
+        curves: The events of each run (`RunRecord.events()`), by the name to show.
+    """
+    histories = {name: _epoch_metrics(events) for name, events in curves.items()}
+    panels = _metric_names(histories)
+    if not panels:
+        return _empty_figure("Learning curves", "No epoch has been logged yet")
+    figure = _new_figure("Learning curves", height=360, hovermode="x unified")
+    for column, metric in enumerate(panels):
+        for number, (name, history) in enumerate(histories.items()):
+            for trace in _curve_traces(history, metric, name, PALETTE[number % len(PALETTE)]):
+                trace.update(xaxis=f"x{column + 1}", yaxis=f"y{column + 1}", showlegend=False)
+                figure.add_trace(trace)
+    _lay_out_panels(figure, panels)
+    _add_curve_legend(figure, list(histories))
+    return figure
+
+
+def plot_samples(split: "Split", class_names: Sequence[str], count: int = 20) -> go.Figure:
+    """Show images of a split with their class names, taking the classes in turn.
+
+    Args:
+        split: Images (n, height, width, channels) uint8 and labels (n,).
+        count: How many images at most.
+    """
+    chosen = spread_over_classes(split.y, count)
+    captions = [class_names[label] for label in split.y[chosen]]
+    return plot_images(split.x[chosen], captions, title="Samples")
+
+
+def plot_images(images: np.ndarray, captions: Sequence[str], title: str) -> go.Figure:
+    """Show images in a grid, each over its caption.
+
+    Args:
+        images: (n, height, width, channels) uint8 with 1 or 3 channels.
+        captions: n texts; a line break separates lines.
+    """
+    if not len(images):
+        return _empty_figure(title, "There is no image to show")
+    tiles = [_thumbnail(image) for image in images]
+    columns = min(10, len(tiles))
+    lines = max(caption.count("\n") + 1 for caption in captions)
+    tile_height, tile_width = tiles[0].shape[:2]
+    step_x, step_y = max(tile_width, _TILE) + 14, tile_height + 18 + 15 * lines
+    rows = math.ceil(len(tiles) / columns)
+    sheet = np.zeros((rows * step_y, columns * step_x, 4), np.uint8)  # transparent between the tiles
+    for number, tile in enumerate(tiles):
+        top, left = (
+            number // columns * step_y,
+            number % columns * step_x + (step_x - tile_width) // 2,
+        )
+        sheet[top : top + tile_height, left : left + tile_width] = tile
+    figure = _new_figure(title, height=rows * step_y + 72, margin=dict(l=0, r=0, t=56, b=16))
+    figure.add_trace(go.Image(source=_png(sheet), hoverinfo="skip"))
+    figure.add_trace(
+        go.Scatter(
+            x=[(number % columns + 0.5) * step_x for number in range(len(tiles))],
+            y=[number // columns * step_y + tile_height + 4 for number in range(len(tiles))],
+            text=["<br>".join(map(_label, caption.split("\n"))) for caption in captions],
+            mode="text",
+            textposition="bottom center",
+            textfont_size=11,
+            hoverinfo="skip",
+        )
+    )
+    figure.update_xaxes(visible=False, range=[0, columns * step_x], constrain="domain")
+    figure.update_yaxes(visible=False, range=[rows * step_y, 0], scaleanchor="x")
+    return figure
+
+
+def plot_class_balance(dataset: "Dataset") -> go.Figure:
+    """Draw the number of samples of every class in each split."""
+    figure = _new_figure("Samples per class", barmode="stack", height=_bars_height(dataset.class_names))
+    names = [escape_label(name) for name in dataset.class_names]
+    for number, name in enumerate(SPLITS):
+        labels = getattr(dataset, name).y
+        counts = np.bincount(labels, minlength=len(names)).astype(np.int32)
+        figure.add_trace(
+            go.Bar(y=names, x=counts, name=name, orientation="h", marker_color=PALETTE[number])
+        )
+    figure.update_xaxes(title="samples")
+    figure.update_yaxes(_class_ticks(dataset.class_names), title="class", autorange="reversed")
+    return _legend_on_top(figure)
+
+
+def plot_text_lengths(dataset: "Dataset") -> go.Figure:
+    """Draw the distribution of text lengths in words for each split."""
+    figure = _new_figure("Text lengths", barmode="group", height=340)
+    lengths = {name: _word_counts(getattr(dataset, name).x) for name in SPLITS}
+    longest = max(counts.max(initial=0) for counts in lengths.values())
+    width = math.ceil((longest + 1) / 40)
+    edges = np.arange(0, longest + 1 + width, width)
+    for number, (name, counts) in enumerate(lengths.items()):
+        share = np.histogram(counts, edges)[0] / max(len(counts), 1)
+        figure.add_trace(
+            go.Scatter(
+                x=edges[:-1],
+                y=share.astype(np.float32),
+                name=name,
+                mode="lines",
+                line=dict(shape="hv", color=PALETTE[number]),
+                hovertemplate="from %{x} words: %{y:.1%}",
+            )
+        )
+    figure.update_xaxes(title="words in a text")
+    figure.update_yaxes(title="share of the split", tickformat=".0%", rangemode="tozero")
+    return _legend_on_top(figure)
+
+
+def plot_confusion_matrix(
+    counts: np.ndarray, class_names: Sequence[str], title: str = "Confusion matrix"
+) -> go.Figure:
+    """Draw a confusion matrix: colour is the share of the true class, text and hover say the counts.
+
+    Args:
+        counts: (k, k) numbers of samples by true class (rows) and predicted class (columns).
+    """
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+    names = [escape_label(name) for name in class_names]
+    size = int(np.clip(28 * len(names), 300, 760))
+    figure = _new_figure(title, height=size + 130)
+    figure.add_trace(
+        go.Heatmap(
+            x=names,
+            y=names,
+            z=shares.astype(np.float32),
+            text=counts.tolist(),
+            colorscale=CONFUSION_SCALE,
+            zmin=0,
+            zmax=1,
+            xgap=1,
+            ygap=1,
+            texttemplate="%{text}" if len(names) <= _MOST_ANNOTATED_CLASSES else None,
+            colorbar=dict(title="share", tickformat=".0%", thickness=10, outlinewidth=0),
+            hovertemplate="true %{y}<br>predicted %{x}<br>%{text} samples, %{z:.1%}<extra></extra>",
+        )
+    )
+    ticks = _class_ticks(class_names)
+    figure.update_xaxes(ticks, title="predicted class", showgrid=False, constrain="domain")
+    figure.update_yaxes(ticks, title="true class", showgrid=False, autorange="reversed", scaleanchor="x")
+    return figure
+
+
+def escape_label(text: str) -> str:
+    """Return `text` so that plotly shows it as it is: no tag, no entity, no formula."""
+    return html.escape(str(text), quote=False).replace("$", "&#36;")
+
+
+def _label(text: str) -> str:
+    """Return an escaped label, cut to what fits beside an axis."""
+    text = " ".join(str(text).split())
+    return escape_label(text if len(text) <= _LABEL_LENGTH else text[: _LABEL_LENGTH - 1] + "…")
+
+
+def _new_figure(title: str, **layout: Any) -> go.Figure:
+    return go.Figure(layout=dict(template=_TEMPLATE, title_text=escape_label(title), **layout))
+
+
+def _empty_figure(title: str, message: str) -> go.Figure:
+    figure = _new_figure(title, height=180)
+    figure.add_annotation(text=message, showarrow=False, xref="paper", yref="paper", x=0.5, y=0.5)
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    return figure
+
+
+def _legend_on_top(figure: go.Figure) -> go.Figure:
+    return figure.update_layout(legend=dict(
+            orientation="h", x=1, xanchor="right", y=1, yanchor="bottom", traceorder="normal"
+        ))
+
+
+def _epoch_metrics(events: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
+    """Return (completed epochs, value) by metric; epochs count from 1 as a reader does."""
+    history: dict[str, list[tuple[int, float]]] = {}
+    for event in events:
+        if event["type"] == "epoch":
+            for metric, value in event["metrics"].items():
+                history.setdefault(metric, []).append((event["epoch"] + 1, value))
+    return history
+
+
+def _metric_names(histories: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the metrics without their `val_` twins, the loss first."""
+    names = {name.removeprefix("val_"): None for history in histories.values() for name in history}
+    return sorted(names, key=lambda name: name != "loss")
+
+
+def _curve_traces(
+    history: Mapping[str, list[tuple[int, float]]], metric: str, name: str, color: str
+) -> list[go.Scatter]:
+    traces = []
+    for key, kind, dash in ((metric, "training", "dot"), (f"val_{metric}", "validation", "solid")):
+        points = np.array(history.get(key, ()), dtype=np.float64).reshape(-1, 2)
+        if len(points):
+            traces.append(
+                go.Scatter(
+                    x=points[:, 0].astype(np.int32),
+                    y=points[:, 1].astype(np.float32),
+                    name=f"{_label(name)}, {kind}",
+                    mode="lines+markers" if len(points) < 30 else "lines",
+                    line=dict(color=color, dash=dash, width=2),
+                    marker_size=5,
+                    hovertemplate="%{y:.4g}",
+                )
+            )
+    return traces
+
+
+def _lay_out_panels(figure: go.Figure, metrics: Sequence[str]) -> None:
+    """Put one panel a metric beside the others, each with its own axes."""
+    width = (1 - 0.1 * (len(metrics) - 1)) / len(metrics)
+    for number, metric in enumerate(metrics):
+        left = number * (width + 0.1)
+        suffix = str(number + 1) if number else ""
+        axis = dict(title=escape_label(metric.replace("_", " ")), anchor=f"x{suffix}")
+        epoch_axis = dict(title="epoch", domain=[left, left + width], anchor=f"y{suffix}")
+        figure.update_layout({f"xaxis{suffix}": epoch_axis | _integer_ticks(figure), f"yaxis{suffix}": axis})
+
+
+def _integer_ticks(figure: go.Figure) -> dict[str, Any]:
+    last = max(int(trace.x.max()) for trace in figure.data)
+    return dict(tick0=0, dtick=max(1, math.ceil(last / 8)), range=[0.7, last + 0.3])
+
+
+def _add_curve_legend(figure: go.Figure, names: Sequence[str]) -> None:
+    """Explain colours (runs) and dashes (training, validation) without a line for every pair."""
+    entries = [(_label(name), PALETTE[n % len(PALETTE)], "solid") for n, name in enumerate(names)]
+    entries += [("validation", _INK, "solid"), ("training", _INK, "dot")]
+    for name, color, dash in entries:
+        figure.add_trace(
+            go.Scatter(x=[None], y=[None], name=name, mode="lines", line=dict(color=color, dash=dash))
+        )
+    figure.update_layout(
+        legend=dict(orientation="h", x=0, y=-0.2, yanchor="top", itemclick=False), height=400
+    )
+
+
+def _thumbnail(image: np.ndarray) -> np.ndarray:
+    """Return (height, width, 4) uint8 with the longer side near `_TILE`; small ones keep sharp pixels."""
+    from PIL import Image
+
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    longer = max(picture.size)
+    factor = max(1, _TILE // longer) if longer <= _TILE else _TILE / longer
+    size = tuple(max(1, round(side * factor)) for side in picture.size)
+    resample = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.LANCZOS
+    return np.asarray(picture.resize(size, resample).convert("RGBA"))
+
+
+def _png(pixels: np.ndarray) -> str:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _bars_height(class_names: Sequence[str]) -> int:
+    return int(np.clip(22 * len(class_names), 160, 1000)) + 110
+
+
+def _class_ticks(class_names: Sequence[str]) -> dict[str, Any]:
+    """Return the settings of an axis of classes; of very many, every second or third is named."""
+    shown = range(0, len(class_names), math.ceil(len(class_names) / _MOST_NAMED_CLASSES))
+    return dict(
+        type="category",
+        tickvals=list(shown),
+        ticktext=[_label(class_names[number]) for number in shown],
+        tickfont_size=12 if len(class_names) <= 20 else 9,
+    )
+
+
+def _word_counts(texts: np.ndarray) -> np.ndarray:
+    """Return the number of words of each text; an ideograph of a text without spaces counts as one."""
+    return np.array([len(text.split()) for text in texts], dtype=np.int64)

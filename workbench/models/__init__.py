@@ -1,0 +1,39 @@
+"""Networks: functions that build uncompiled Keras models, to be read and changed."""
+
+from collections.abc import Callable
+
+import keras
+
+from workbench.errors import WorkbenchError
+from workbench.models.cnn import build_cnn
+from workbench.models.resnet import build_resnet
+from workbench.models.vgg import build_vgg
+
+__all__ = ["build_cnn", "build_model", "build_resnet", "build_vgg", "find_builder"]
+
+Builder = Callable[[tuple[int, int, int], int], keras.Model]
+
+_BUILDERS: dict[str, Builder] = {"cnn": build_cnn, "vgg": build_vgg, "resnet": build_resnet}
+
+
+def find_builder(name: str) -> Builder:
+    """Return the function that builds the image network `name`: "cnn", "vgg" or "resnet".
+
+    Raises:
+        WorkbenchError: There is no such network.
+    """
+    if name not in _BUILDERS:
+        raise WorkbenchError(
+            f"There is no network {name!r} for images.\n"
+            f"Give one of {', '.join(_BUILDERS)}, or build your own with Keras in the notebook."
+        )
+    return _BUILDERS[name]
+
+
+def build_model(name: str, input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
+    """Build the image network `name` for images of `input_shape` (height, width, channels).
+
+    Raises:
+        WorkbenchError: There is no such network, or the images are too small for it.
+    """
+    return find_builder(name)(input_shape, num_classes)

@@ -1,0 +1,91 @@
+"""Where a run's numbers come from: code, packages, machine."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+RECORDED_PACKAGES = (
+    "workbench", "keras", "keras-hub", "tensorflow", "jax", "torch", "numpy", "pandas", "pyarrow",
+    "pillow", "scikit-learn", "plotly", "papermill", "ipykernel", "jupyterlab",
+)  # fmt: skip
+
+
+def collect_provenance(root: Path) -> dict[str, Any]:
+    """Return the git state of `root`, the versions of Python and packages, backend and machine."""
+    return {
+        "git": git_state(root),
+        "python": platform.python_version(),
+        "packages": package_versions(),
+        "backend": keras_backend(),
+        "machine": machine(),
+        "threads": thread_settings(),
+    }
+
+
+def git_state(root: Path) -> dict[str, Any] | None:
+    """Return commit, branch and whether the tree has uncommitted changes; None outside a repository."""
+    commit = _git(root, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    return {
+        "commit": commit,
+        "branch": _git(root, "rev-parse", "--abbrev-ref", "HEAD"),
+        "dirty": bool(_git(root, "status", "--porcelain")),
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """Return the installed versions of the packages that bear on results."""
+    found = {}
+    for name in RECORDED_PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def keras_backend() -> str:
+    """Return the Keras backend that is, or would be, in use, without importing Keras."""
+    keras = sys.modules.get("keras")
+    return keras.backend.backend() if keras else os.environ.get("KERAS_BACKEND", "tensorflow")
+
+
+def machine() -> dict[str, Any]:
+    """Return operating system, processor and memory (bytes)."""
+    return {
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+    }
+
+
+def thread_settings() -> dict[str, str]:
+    """Return the thread counts that were fixed in the environment of this process."""
+    names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass  # not Linux: the platform module knows
+    return platform.processor()
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", root, *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
