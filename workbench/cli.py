@@ -84,17 +84,21 @@ def report(pipeline: str) -> int:
 @commands.command()
 @click.argument("name", required=False)
 def data(name: str | None) -> int:
-    """List the data catalog, or fetch and check the entry NAME."""
-    from workbench.datasets import load_catalog, load_dataset
+    """List the data catalog, or fetch and check its entry NAME."""
+    from workbench.datasets import load_catalog, load_dataset, load_weights
+    from workbench.runs import show_path
 
     if name is None:
-        for entry in load_catalog().values():
-            click.echo(f"{entry.name:<16}{entry.task:<24}{entry.title}")
-        return 0
-    dataset = load_dataset(name)
-    sizes = ", ".join(f"{split} {count:,}" for split, count in dataset.reference()["sizes"].items())
-    click.echo(f"{dataset.name}: {sizes}; {len(dataset.class_names)} classes")
-    click.echo(f"fingerprint {dataset.fingerprint}")
+        for section in ("datasets", "weights"):
+            for key, entry in load_catalog(section).items():
+                click.echo(f"{key:<18}{entry.get('task', 'pretrained weights'):<23}{entry['title']}")
+    elif name in load_catalog("weights"):
+        click.echo(f"{name}: {show_path(load_weights(name))}")
+    else:
+        dataset = load_dataset(name)
+        sizes = ", ".join(f"{split} {count:,}" for split, count in dataset.reference()["sizes"].items())
+        click.echo(f"{dataset.name}: {sizes}; {len(dataset.class_names)} classes")
+        click.echo(f"fingerprint {dataset.fingerprint}")
     return 0
 
 

@@ -18,32 +18,45 @@ import plotly.graph_objects as go
 from workbench.evaluation.selection import spread_over_classes
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from workbench.datasets import Dataset, Split
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
-CONFUSION_SCALE = ((0, "#f4f8fb"), (0.05, "#d3e5f2"), (0.3, "#82b8da"), (1, "#0072B2"))
-SPLITS = ("train", "val", "test")
-
 _INK = "#7a7a7a"  # readable on white and on near-black
+_SHARES = ((0, "#f4f8fb"), (0.05, "#d3e5f2"), (0.3, "#82b8da"), (1, "#0072B2"))
+_SHARES_ON_DARK = ((0, "#1d2329"), (0.05, "#23435a"), (0.3, "#2f7fb0"), (1, "#8fd0ff"))
 _GRID = "rgba(128,128,128,0.22)"
-_AXIS = dict(gridcolor=_GRID, linecolor=_GRID, zeroline=False, automargin=True, title_standoff=8)
-_TEMPLATE = go.layout.Template(
-    layout=dict(
-        colorway=PALETTE,
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font=dict(family="system-ui, sans-serif", size=13, color=_INK),
-        title=dict(x=0, xanchor="left", xref="container", pad_l=12, font_size=16),
-        margin=dict(l=56, r=16, t=56, b=48),
-        xaxis=_AXIS,
-        yaxis=_AXIS,
-        hoverlabel=dict(font_family="system-ui, sans-serif"),
-    )
-)
 _LABEL_LENGTH = 28  # characters of a class or run name that fit beside an axis
-_TILE = 72  # pixels along the longer side of a sample image
+_TILE = 96  # pixels along the longer side of a sample image
+_COLUMNS = 6  # of sample images; as many fit a narrow page
+_CAPTION_LENGTH = 17  # characters that fit under a sample image
 _MOST_ANNOTATED_CLASSES = 12  # with numbers in the cells of a confusion matrix
 _MOST_NAMED_CLASSES = 50
+
+
+def build_template(ink: str = _INK, dark: bool = False) -> go.layout.Template:
+    """Return the look of all figures; the default suits a page whose colour is not known.
+
+    Args:
+        ink: The colour of text.
+        dark: Whether shares are coloured for a dark page.
+    """
+    axis = dict(gridcolor=_GRID, linecolor=_GRID, zeroline=False, automargin=True, title_standoff=8)
+    return go.layout.Template(
+        layout=dict(
+            colorway=PALETTE,
+            colorscale_sequential=_SHARES_ON_DARK if dark else _SHARES,
+            paper_bgcolor="rgba(0,0,0,0)",
+            plot_bgcolor="rgba(0,0,0,0)",
+            font=dict(family="system-ui, sans-serif", size=13, color=ink),
+            title=dict(x=0, xanchor="left", xref="container", pad_l=12, font_size=16),
+            margin=dict(l=56, r=16, t=56, b=48),
+            xaxis=axis,
+            yaxis=axis,
+            hoverlabel=dict(font_family="system-ui, sans-serif"),
+        )
+    )
 
 
 def plot_learning_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> go.Figure:
@@ -56,7 +69,7 @@ def plot_learning_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> g
     panels = _metric_names(histories)
     if not panels:
         return _empty_figure("Learning curves", "No epoch has been logged yet")
-    figure = _new_figure("Learning curves", height=360, hovermode="x unified")
+    figure = _new_figure("Learning curves", hovermode="x unified")
     for column, metric in enumerate(panels):
         for number, (name, history) in enumerate(histories.items()):
             for trace in _curve_traces(history, metric, name, PALETTE[number % len(PALETTE)]):
@@ -89,10 +102,10 @@ def plot_images(images: np.ndarray, captions: Sequence[str], title: str) -> go.F
     if not len(images):
         return _empty_figure(title, "There is no image to show")
     tiles = [_thumbnail(image) for image in images]
-    columns = min(10, len(tiles))
+    columns = min(_COLUMNS, len(tiles))
     lines = max(caption.count("\n") + 1 for caption in captions)
     tile_height, tile_width = tiles[0].shape[:2]
-    step_x, step_y = max(tile_width, _TILE) + 14, tile_height + 18 + 15 * lines
+    step_x, step_y = _TILE + 14, tile_height + 12 + 14 * lines
     rows = math.ceil(len(tiles) / columns)
     sheet = np.zeros((rows * step_y, columns * step_x, 4), np.uint8)  # transparent between the tiles
     for number, tile in enumerate(tiles):
@@ -107,25 +120,44 @@ def plot_images(images: np.ndarray, captions: Sequence[str], title: str) -> go.F
         go.Scatter(
             x=[(number % columns + 0.5) * step_x for number in range(len(tiles))],
             y=[number // columns * step_y + tile_height + 4 for number in range(len(tiles))],
-            text=["<br>".join(map(_label, caption.split("\n"))) for caption in captions],
+            text=[_caption(caption, _CAPTION_LENGTH) for caption in captions],
+            hovertext=[_caption(caption, 200) for caption in captions],
+            hoverinfo="text",
             mode="text",
             textposition="bottom center",
             textfont_size=11,
-            hoverinfo="skip",
         )
     )
-    figure.update_xaxes(visible=False, range=[0, columns * step_x], constrain="domain")
+    figure.update_xaxes(
+        visible=False, range=[0, columns * step_x], constrain="domain", constraintoward="left"
+    )
     figure.update_yaxes(visible=False, range=[rows * step_y, 0], scaleanchor="x")
     return figure
+
+
+def plot_mistakes(
+    images: np.ndarray, mistakes: "pd.DataFrame", title: str = "Worst mistakes"
+) -> go.Figure:
+    """Show wrongly classified images with their true class, the predicted one and its probability.
+
+    Args:
+        images: The images of the test set (n, height, width, channels) uint8.
+        mistakes: From `workbench.evaluation.find_worst_mistakes`.
+    """
+    if mistakes.empty:
+        return _empty_figure(title, "There is no mistake: every test sample is classified correctly")
+    captions = [
+        f"{row.true}\nas {row.predicted}\n{row.probability:.0%}" for row in mistakes.itertuples()
+    ]
+    return plot_images(images[mistakes["sample"]], captions, title)
 
 
 def plot_class_balance(dataset: "Dataset") -> go.Figure:
     """Draw the number of samples of every class in each split."""
     figure = _new_figure("Samples per class", barmode="stack", height=_bars_height(dataset.class_names))
     names = [escape_label(name) for name in dataset.class_names]
-    for number, name in enumerate(SPLITS):
-        labels = getattr(dataset, name).y
-        counts = np.bincount(labels, minlength=len(names)).astype(np.int32)
+    for number, (name, split) in enumerate(dataset.splits().items()):
+        counts = np.bincount(split.y, minlength=len(names)).astype(np.int32)
         figure.add_trace(
             go.Bar(y=names, x=counts, name=name, orientation="h", marker_color=PALETTE[number])
         )
@@ -137,7 +169,7 @@ def plot_class_balance(dataset: "Dataset") -> go.Figure:
 def plot_text_lengths(dataset: "Dataset") -> go.Figure:
     """Draw the distribution of text lengths in words for each split."""
     figure = _new_figure("Text lengths", barmode="group", height=340)
-    lengths = {name: _word_counts(getattr(dataset, name).x) for name in SPLITS}
+    lengths = {name: _word_counts(split.x) for name, split in dataset.splits().items()}
     longest = max(counts.max(initial=0) for counts in lengths.values())
     width = math.ceil((longest + 1) / 40)
     edges = np.arange(0, longest + 1 + width, width)
@@ -169,7 +201,8 @@ def plot_confusion_matrix(
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     names = [escape_label(name) for name in class_names]
-    size = int(np.clip(28 * len(names), 300, 760))
+    annotated = len(names) <= _MOST_ANNOTATED_CLASSES
+    size = int(np.clip(40 * len(names), 240, 640))
     figure = _new_figure(title, height=size + 130)
     figure.add_trace(
         go.Heatmap(
@@ -177,13 +210,14 @@ def plot_confusion_matrix(
             y=names,
             z=shares.astype(np.float32),
             text=counts.tolist(),
-            colorscale=CONFUSION_SCALE,
+            autocolorscale=True,
             zmin=0,
             zmax=1,
-            xgap=1,
-            ygap=1,
-            texttemplate="%{text}" if len(names) <= _MOST_ANNOTATED_CLASSES else None,
-            colorbar=dict(title="share", tickformat=".0%", thickness=10, outlinewidth=0),
+            xgap=1 if annotated else 0,
+            ygap=1 if annotated else 0,
+            texttemplate="%{text}" if annotated else None,
+            showscale=not annotated,
+            colorbar=dict(tickformat=".0%", thickness=10, outlinewidth=0),
             hovertemplate="true %{y}<br>predicted %{x}<br>%{text} samples, %{z:.1%}<extra></extra>",
         )
     )
@@ -198,14 +232,18 @@ def escape_label(text: str) -> str:
     return html.escape(str(text), quote=False).replace("$", "&#36;")
 
 
-def _label(text: str) -> str:
+def _label(text: str, length: int = _LABEL_LENGTH) -> str:
     """Return an escaped label, cut to what fits beside an axis."""
     text = " ".join(str(text).split())
-    return escape_label(text if len(text) <= _LABEL_LENGTH else text[: _LABEL_LENGTH - 1] + "…")
+    return escape_label(text if len(text) <= length else text[: length - 1] + "…")
+
+
+def _caption(text: str, length: int) -> str:
+    return "<br>".join(_label(line, length) for line in text.split("\n"))
 
 
 def _new_figure(title: str, **layout: Any) -> go.Figure:
-    return go.Figure(layout=dict(template=_TEMPLATE, title_text=escape_label(title), **layout))
+    return go.Figure(layout=dict(template=build_template(), title_text=escape_label(title), **layout))
 
 
 def _empty_figure(title: str, message: str) -> go.Figure:
@@ -260,17 +298,21 @@ def _curve_traces(
 
 
 def _lay_out_panels(figure: go.Figure, metrics: Sequence[str]) -> None:
-    """Put one panel a metric beside the others, each with its own axes."""
-    width = (1 - 0.1 * (len(metrics) - 1)) / len(metrics)
+    """Give every metric a panel with its own axes, two panels a row."""
+    rows = math.ceil(len(metrics) / 2)
+    width, height = (1, 1 / rows) if len(metrics) == 1 else (0.45, 1 / rows)
     for number, metric in enumerate(metrics):
-        left = number * (width + 0.1)
+        row, column = divmod(number, 2)
+        top = 1 - row * height
         suffix = str(number + 1) if number else ""
-        axis = dict(title=escape_label(metric.replace("_", " ")), anchor=f"x{suffix}")
-        epoch_axis = dict(title="epoch", domain=[left, left + width], anchor=f"y{suffix}")
-        figure.update_layout({f"xaxis{suffix}": epoch_axis | _integer_ticks(figure), f"yaxis{suffix}": axis})
+        x_axis = dict(domain=[column * 0.55, column * 0.55 + width], anchor=f"y{suffix}", title="epoch")
+        y_axis = dict(domain=[top - height * (0.78 if rows > 1 else 1), top], anchor=f"x{suffix}")
+        y_axis["title"] = escape_label(metric.replace("_", " "))
+        figure.update_layout({f"xaxis{suffix}": x_axis | _epoch_ticks(figure), f"yaxis{suffix}": y_axis})
+    figure.update_layout(height=120 + 260 * rows)
 
 
-def _integer_ticks(figure: go.Figure) -> dict[str, Any]:
+def _epoch_ticks(figure: go.Figure) -> dict[str, Any]:
     last = max(int(trace.x.max()) for trace in figure.data)
     return dict(tick0=0, dtick=max(1, math.ceil(last / 8)), range=[0.7, last + 0.3])
 
@@ -284,7 +326,8 @@ def _add_curve_legend(figure: go.Figure, names: Sequence[str]) -> None:
             go.Scatter(x=[None], y=[None], name=name, mode="lines", line=dict(color=color, dash=dash))
         )
     figure.update_layout(
-        legend=dict(orientation="h", x=0, y=-0.2, yanchor="top", itemclick=False), height=400
+        legend=dict(orientation="h", x=0, y=1.02, yanchor="bottom", itemclick=False),
+        margin_t=100,
     )
 
 

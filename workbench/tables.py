@@ -1,29 +1,31 @@
 """Tables of data and results: data in, `DataFrame` out, nothing read or written."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from workbench.evaluation.selection import spread_over_classes
+from workbench.runs import show_path
 
 if TYPE_CHECKING:
     from workbench.datasets import Dataset, Split
+    from workbench.evaluation.results import Result
 
-SPLITS = ("train", "val", "test")
+GROUP = ["dataset", "model", "kind"]  # columns that name the rows of one model in a summary
 
 
 def table_split_sizes(dataset: "Dataset") -> pd.DataFrame:
     """Return one row for each split: samples, share of all samples, classes that occur."""
-    labels = {name: getattr(dataset, name).y for name in SPLITS}
+    labels = {name: split.y for name, split in dataset.splits().items()}
     total = sum(map(len, labels.values()))
     return pd.DataFrame(
         {
-            "split": SPLITS,
-            "samples": [len(labels[name]) for name in SPLITS],
-            "share": [round(len(labels[name]) / max(total, 1), 4) for name in SPLITS],
-            "classes": [len(np.unique(labels[name])) for name in SPLITS],
+            "split": list(labels),
+            "samples": [len(values) for values in labels.values()],
+            "share": [round(len(values) / max(total, 1), 4) for values in labels.values()],
+            "classes": [len(np.unique(values)) for values in labels.values()],
         }
     )
 
@@ -45,6 +47,57 @@ def table_text_samples(
             "text": [shorten(text, length) for text in split.x[chosen]],
         }
     )
+
+
+def table_summary(dataset_name: str, results: Sequence["Result"]) -> pd.DataFrame:
+    """Return one row for each model run and each baseline, with its measures on the test set."""
+    from workbench.evaluation.measures import MEASURES, evaluate_predictions
+
+    rows = [
+        {
+            "dataset": dataset_name,
+            "model": result.model,
+            "kind": result.kind,
+            "run": show_path(result.run.path) if result.run else "",
+            "seed": result.seed,
+            **evaluate_predictions(result.predictions),
+            "test_samples": len(result.predictions),
+        }
+        for result in results
+    ]
+    columns = [*GROUP, "run", "seed", *MEASURES, "test_samples"]
+    return pd.DataFrame(rows, columns=columns).astype({"seed": "Int64"})
+
+
+def table_means(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each model and baseline: mean and standard deviation over its runs, best first.
+
+    The deviation is the sample's (divided by n - 1) and missing where there is one run.
+    """
+    measures = summary.columns[summary.columns.get_loc("seed") + 1 : -1]
+    groups = summary.groupby(GROUP, sort=False)
+    table = groups.size().rename("runs").to_frame()
+    for measure in measures:
+        table[measure] = groups[measure].mean()
+        table[f"{measure}_sd"] = groups[measure].std()
+    return table.reset_index().sort_values("accuracy", ascending=False, ignore_index=True)
+
+
+def table_classes(groups: Mapping[str, Sequence["Result"]]) -> pd.DataFrame:
+    """Return precision, recall, F1 and support of every class, for each model the mean over its runs.
+
+    Args:
+        groups: The results of each model, from `group_by_model`.
+    """
+    from workbench.evaluation.measures import measure_classes
+
+    tables = []
+    for model, results in groups.items():
+        runs = pd.concat([measure_classes(result.predictions) for result in results])
+        table = runs.groupby("class", sort=False).mean().reset_index()
+        table.insert(0, "model", model)
+        tables.append(table.astype({"support": int}))
+    return pd.concat(tables, ignore_index=True)
 
 
 def shorten(text: str, length: int) -> str:

@@ -18,7 +18,7 @@ _BLOCK = 2048  # images that are handled together
 
 def read_package(entry: Mapping[str, Any], options: Options) -> Samples:
     """Return the samples of a function of an installed package that gives scikit-learn's `images` and `target`."""
-    module, _, function = entry["function"].rpartition(".")
+    module, _, function = entry["source"]["function"].rpartition(".")
     bunch = getattr(importlib.import_module(module), function)()
     images = np.rint(bunch.images * (255 / entry["white"])).astype(np.uint8)
     return _image_samples(
@@ -28,13 +28,13 @@ def read_package(entry: Mapping[str, Any], options: Options) -> Samples:
 
 def read_keras(entry: Mapping[str, Any], options: Options) -> Samples:
     """Return the samples of a module of `keras.datasets`, with the test set that it gives."""
-    module = _import_keras(entry["module"])
-    (x_train, y_train), (x_test, y_test) = _download(module.load_data, entry["module"])
+    module = _import_keras(entry["source"]["module"])
+    (x_train, y_train), (x_test, y_test) = _download(module.load_data, entry["source"]["module"])
     labels = np.concatenate([y_train, y_test]).reshape(-1).astype(np.int64)
     parts = np.repeat(np.array(["train", "test"], "<U5"), [len(x_train), len(x_test)])
     if entry["task"] == "image-classification":
         return _image_samples(np.concatenate([x_train, x_test]), labels, parts, entry["class_names"], options)
-    words = _download(module.get_word_index, entry["module"])
+    words = _download(module.get_word_index, entry["source"]["module"])
     texts = decode_words([*x_train, *x_test], words)
     return text_samples(texts, labels, _numbered(len(texts)), entry["class_names"], parts)
 
@@ -65,9 +65,7 @@ def _image_samples(
     )
 
 
-def _take_images(
-    images: np.ndarray, image_size: Sequence[int], rows: np.ndarray, scratch: Path
-) -> Content:
+def _take_images(images: np.ndarray, image_size: Sequence[int], rows: np.ndarray, scratch: Path) -> Content:
     from workbench.datasets.decoder import digest_image
 
     height, width, *channels = images.shape[1:]
@@ -82,9 +80,7 @@ def _take_images(
     )
 
 
-def _resized_blocks(
-    images: np.ndarray, image_size: Sequence[int], rows: np.ndarray
-) -> Iterator[np.ndarray]:
+def _resized_blocks(images: np.ndarray, image_size: Sequence[int], rows: np.ndarray) -> Iterator[np.ndarray]:
     from PIL import Image
 
     from workbench.datasets.decoder import resize_image

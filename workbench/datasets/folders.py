@@ -79,9 +79,7 @@ def read_folder(listing: Listing, options: Options) -> Samples:
     )
 
 
-def _walk(
-    folder: str, prefix: str, found: list[tuple[str, tuple[int, int, int]]], folders: list[str]
-) -> int:
+def _walk(folder: str, prefix: str, found: list[tuple[str, tuple[int, int, int]]], folders: list[str]) -> int:
     """Add the images and subfolders below `folder`; return the number of other files."""
     others = 0
     with os.scandir(folder) as entries:
@@ -121,9 +119,7 @@ def _read_layout(listing: Listing) -> tuple[list[str], list[str]]:
     return [parts[0] if is_split else "" for parts in levels], [parts[depth] for parts in levels]
 
 
-def _check_classes(
-    listing: Listing, names: list[str], parts: list[str], trained: set[str]
-) -> None:
+def _check_classes(listing: Listing, names: list[str], parts: list[str], trained: set[str]) -> None:
     where = show_path(listing.folder)
     depth = 1 if parts[0] else 0
     for folder in listing.folders:

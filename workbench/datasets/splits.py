@@ -94,9 +94,7 @@ def split_samples(
             a split that is given.
     """
     fractions = _fractions(parts, {"test": test_fraction, "val": val_fraction})
-    _, first, group, sizes = np.unique(
-        digests, return_index=True, return_inverse=True, return_counts=True
-    )
+    _, first, group, sizes = np.unique(digests, return_index=True, return_inverse=True, return_counts=True)
     group = group.reshape(-1)
     given = np.zeros(len(sizes), int)  # the strictest given part of any copy: 2 test, 1 val, 0 free
     np.maximum.at(given, group, (parts == "val") + 2 * (parts == "test"))

@@ -141,7 +141,7 @@ def _read_json_lines(path: Path) -> "pd.DataFrame":
         except json.JSONDecodeError as error:
             raise ValueError(f"line {number}: {error}") from error
         if not isinstance(record, dict):
-            raise ValueError(f"line {number}: not an object, such as {{\"text\": …, \"label\": …}}")
+            raise ValueError(f'line {number}: not an object, such as {{"text": …, "label": …}}')
         records.append(record)
     return pd.DataFrame(records)
 
@@ -155,9 +155,7 @@ def _open_binary(path: Path) -> Any:
     return opener(path, "rb")
 
 
-def _find_column(
-    table: "pd.DataFrame", kind: str, asked: str, usual: Sequence[str], path: Path
-) -> str:
+def _find_column(table: "pd.DataFrame", kind: str, asked: str, usual: Sequence[str], path: Path) -> str:
     """Return the column that was asked for, or the only one with a usual name."""
     columns = [str(column) for column in table.columns]
     matches = [asked] if asked in columns else []
@@ -210,9 +208,7 @@ def _class_names(
 def _incomplete(
     path: Path, rows: list[int], texts: list[str], text_column: str, label_column: str
 ) -> WorkbenchError:
-    lacking = [
-        f"row {row + 1} (no {'label' if texts[row].strip() else 'text'})" for row in rows[:_SHOWN]
-    ]
+    lacking = [f"row {row + 1} (no {'label' if texts[row].strip() else 'text'})" for row in rows[:_SHOWN]]
     return WorkbenchError(
         f"{len(rows)} row{'s' * (len(rows) != 1)} of {show_path(path)} lack a text in column {text_column!r} or a label "
         f"in column {label_column!r}: {', '.join(lacking)}{', …' * (len(rows) > _SHOWN)}.\n"

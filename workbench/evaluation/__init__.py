@@ -7,11 +7,21 @@ import importlib
 from typing import Any
 
 _HOME = {
+    "MEASURES": "measures",
     "Predictions": "predictions",
-    "read_predictions": "predictions",
-    "write_predictions": "predictions",
+    "Result": "results",
+    "average_predictions": "results",
+    "count_confusions": "measures",
+    "evaluate_baselines": "baselines",
+    "evaluate_predictions": "measures",
     "find_worst_mistakes": "selection",
+    "group_by_model": "results",
+    "load_test_data": "results",
+    "measure_classes": "measures",
+    "read_predictions": "predictions",
+    "read_results": "results",
     "spread_over_classes": "selection",
+    "write_predictions": "predictions",
 }
 
 __all__ = sorted(_HOME)

@@ -1,5 +1,6 @@
 """From Keras to a run's event log."""
 
+import math
 import time
 from collections.abc import Mapping
 
@@ -54,7 +55,7 @@ class EventLogger(keras.callbacks.Callback):
         if time.monotonic() < self._due:
             return
         seen = batch + 1
-        if seen == self.params["steps"]:
+        if seen >= (self.params["steps"] or math.inf):
             return  # the last batch may be smaller, which would skew the sums; the epoch is next
         self.log.write("step", epoch=self._epoch, step=seen, metrics=self._window_means(seen, logs or {}))
         self._due = time.monotonic() + self.seconds

@@ -1,0 +1,274 @@
+import math
+import shutil
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import workbench as wb
+from workbench.errors import WorkbenchError
+from workbench.events import EventLog, read_events
+from workbench.training import Checkpoint, EventLogger, require_positive
+
+pytestmark = pytest.mark.usefixtures("project")
+
+SAMPLES, BATCH = 70, 8  # 9 batches, the last one of 6 samples
+
+
+@pytest.fixture
+def data():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(SAMPLES, 4)).astype(np.float32), rng.integers(0, 2, SAMPLES)
+
+
+@pytest.fixture
+def log(tmp_path):
+    return EventLog(tmp_path / "events.jsonl")
+
+
+def build(learning_rate=0.01, metrics=("accuracy",), seed=0, units=8, **options):
+    keras.utils.set_random_seed(seed)
+    model = keras.Sequential([layers.Input((4,)), layers.Dense(units, "relu"), layers.Dense(1, "sigmoid")])
+    model.compile(
+        optimizer=keras.optimizers.Adam(learning_rate),
+        loss="binary_crossentropy",
+        metrics=list(metrics),
+        **options,
+    )
+    return model
+
+
+def fit(model, data, callbacks, epochs=1, **options):
+    return model.fit(
+        *data, batch_size=BATCH, epochs=epochs, shuffle=False, verbose=0, callbacks=callbacks, **options
+    )
+
+
+def of_type(events, kind):
+    return [event for event in events if event["type"] == kind]
+
+
+class Crash(keras.callbacks.Callback):
+    """Raises in the middle of an epoch, like a crash that leaves the process alive."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.epoch:
+            raise KeyboardInterrupt
+
+
+def assert_same_weights(model, other):
+    for ours, theirs in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_epoch_events_hold_the_history_of_keras(data, log):
+    history = fit(build(), data, [EventLogger(log)], epochs=3, validation_data=data)
+    epochs = of_type(read_events(log.path), "epoch")
+    assert [event["epoch"] for event in epochs] == [0, 1, 2]
+    assert set(epochs[0]["metrics"]) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    for name, values in history.history.items():
+        assert [event["metrics"][name] for event in epochs] == values
+    assert all(event["seconds"] > 0 for event in epochs)
+
+
+def test_fit_and_fit_end_tell_what_was_planned_and_done(data, log):
+    fit(build(), data, [EventLogger(log)], epochs=5, initial_epoch=2)
+    events = read_events(log.path)
+    assert (events[0]["type"], events[-1]["type"]) == ("fit", "fit_end")
+    planned = {key: events[0][key] for key in ("epochs", "batches", "initial_epoch")}
+    assert planned == {"epochs": 5, "batches": 9, "initial_epoch": 2}
+    assert (events[-1]["epochs"], events[-1]["stopped"]) == (5, False)
+
+
+@pytest.mark.parametrize("steps_per_execution", [1, 4])
+def test_step_metrics_are_means_over_the_batches_since_the_last_step(data, log, steps_per_execution):
+    model = build(learning_rate=0.0, steps_per_execution=steps_per_execution)
+    batches = [slice(start, start + BATCH) for start in range(0, SAMPLES, BATCH)]
+    reference = [model.evaluate(data[0][b], data[1][b], verbose=0) for b in batches]
+    fit(model, data, [EventLogger(log, seconds=0)], epochs=2)
+    steps = of_type(read_events(log.path), "step")
+    seen = list(range(steps_per_execution, 9, steps_per_execution))
+    assert [(event["epoch"], event["step"]) for event in steps] == [
+        (epoch, step) for epoch in (0, 1) for step in seen
+    ]
+    for event in steps:
+        window = np.mean(reference[event["step"] - steps_per_execution : event["step"]], axis=0)
+        measured = [event["metrics"]["loss"], event["metrics"]["accuracy"]]
+        np.testing.assert_allclose(measured, window, rtol=1e-5, atol=1e-6)
+
+
+def test_step_metric_that_is_no_mean_keeps_its_running_value(data, log):
+    seen = []
+    recorder = keras.callbacks.LambdaCallback(on_train_batch_end=lambda _, logs: seen.append(logs))
+    metrics = [keras.metrics.AUC(name="auc"), keras.metrics.RootMeanSquaredError(name="rmse")]
+    fit(build(metrics=metrics), data, [EventLogger(log, seconds=0), recorder])
+    steps = of_type(read_events(log.path), "step")
+    for event, running in zip(steps, seen, strict=False):
+        assert event["metrics"]["auc"] == running["auc"]
+        assert event["metrics"]["rmse"] == running["rmse"]
+    assert steps[-1]["metrics"]["loss"] != seen[len(steps) - 1]["loss"]
+
+
+def test_each_output_has_its_own_step_metrics(data, log):
+    keras.utils.set_random_seed(0)
+    x = layers.Input((4,))
+    outputs = {name: layers.Dense(1, "sigmoid", name=name)(x) for name in ("left", "right")}
+    model = keras.Model(x, outputs)
+    loss = dict.fromkeys(outputs, "binary_crossentropy")
+    model.compile(keras.optimizers.SGD(0.0), loss, metrics=dict.fromkeys(outputs, "accuracy"))
+    targets = {"left": data[1], "right": 1 - data[1]}
+    last = slice(BATCH, 2 * BATCH)
+    reference = model.evaluate(
+        data[0][last], {n: t[last] for n, t in targets.items()}, verbose=0, return_dict=True
+    )
+    fit(model, (data[0], targets), [EventLogger(log, seconds=0)])
+    metrics = of_type(read_events(log.path), "step")[1]["metrics"]
+    assert set(metrics) == set(reference)
+    np.testing.assert_allclose(
+        [metrics[n] for n in reference], list(reference.values()), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_steps_come_at_most_twice_a_second(data, log):
+    slow = keras.callbacks.LambdaCallback(on_train_batch_end=lambda _, logs: time.sleep(0.02))
+    started = time.monotonic()
+    fit(build(), data, [slow, EventLogger(log)], epochs=6)
+    elapsed = time.monotonic() - started
+    assert len(of_type(read_events(log.path), "step")) <= elapsed / 0.5 + 1
+
+
+def test_loss_that_is_no_number_is_logged(data, log):
+    fit(build(), (data[0] * np.nan, data[1]), [EventLogger(log, seconds=0)])
+    events = read_events(log.path)
+    assert math.isnan(of_type(events, "step")[0]["metrics"]["loss"])
+    assert math.isnan(of_type(events, "epoch")[0]["metrics"]["loss"])
+
+
+def test_early_stopping_is_told_and_its_best_weights_are_kept(data):
+    run = wb.start_run("runs/one")
+    stopping = keras.callbacks.EarlyStopping("loss", mode="max", patience=2, restore_best_weights=True)
+    model = build(steps_per_execution=4)
+    fit(model, data, wb.callbacks(run, [stopping]), epochs=9)
+    (ended,) = of_type(read_events(run.log.path), "fit_end")
+    assert (ended["epochs"], ended["stopped"]) == (3, True)
+    reference = build(steps_per_execution=4)
+    fit(reference, data, [], epochs=1)
+    assert_same_weights(model, reference)
+
+
+def test_training_without_an_epoch_is_refused(data, log):
+    with pytest.raises(WorkbenchError, match="0 epochs"):
+        fit(build(), data, [EventLogger(log)], epochs=0)
+
+
+def test_callbacks_can_be_used_for_a_second_training(data):
+    run = wb.start_run("runs/one")
+    callbacks = wb.callbacks(run)
+    for _ in range(2):
+        fit(build(), data, callbacks, epochs=2)
+    events = read_events(run.log.path)
+    assert [event["initial_epoch"] for event in of_type(events, "fit")] == [0, 0]
+    assert [event["epoch"] for event in of_type(events, "epoch")] == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("options", [{}, {"steps_per_execution": 4}, {"jit_compile": True}])
+def test_interrupted_training_ends_with_the_weights_of_one_that_was_not(data, options):
+    reference = build(**options)
+    fit(reference, data, [], epochs=5)
+    run = wb.start_run("runs/one")
+    with pytest.raises(KeyboardInterrupt):
+        fit(build(**options), data, wb.callbacks(run, [Crash(epoch=3)]), epochs=5)
+    again = wb.start_run("runs/one")
+    model = build(seed=1, **options)
+    history = fit(model, data, wb.callbacks(again), epochs=5)
+    assert history.epoch == [3, 4]
+    assert_same_weights(model, reference)
+    epochs = of_type(read_events(run.log.path), "epoch")
+    assert [(event["epoch"], event["attempt"]) for event in epochs] == [
+        (0, 1), (1, 1), (2, 1), (3, 2), (4, 2),
+    ]  # fmt: skip
+
+
+def test_killed_training_goes_on_in_another_process(data):
+    code = """
+import os, signal, sys
+import keras, numpy as np
+import workbench as wb
+sys.path.insert(0, sys.argv[1])
+from test_training import build, fit
+class Kill(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == (2, 4):
+            os.kill(os.getpid(), signal.SIGKILL)
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+rng = np.random.default_rng(0)
+data = np.load("data.npz")
+fit(build(), (data["x"], data["y"]), wb.callbacks(wb.start_run("runs/one"), [Kill()]), epochs=4)
+"""
+    np.savez("data.npz", x=data[0], y=data[1])
+    here = __file__.rpartition("/")[0]
+    killed = subprocess.run([sys.executable, "-c", code, here], capture_output=True, timeout=120)
+    assert killed.returncode == -9, killed.stderr
+    run = wb.start_run("runs/one")
+    model = build(seed=1)
+    assert fit(model, data, wb.callbacks(run), epochs=4).epoch == [2, 3]
+    reference = build()
+    fit(reference, data, [], epochs=4)
+    assert_same_weights(model, reference)
+    assert not (run.path / "checkpoint").exists()
+
+
+def test_crash_while_a_checkpoint_is_written_leaves_the_one_before(data, tmp_path):
+    folder = tmp_path / "checkpoint"
+    with pytest.raises(KeyboardInterrupt):
+        fit(build(), data, [Checkpoint(folder), Crash(epoch=2)], epochs=3)
+    (saved,) = folder.iterdir()
+    (folder / "unfinished.weights.h5").write_bytes(saved.read_bytes()[:100])
+    assert fit(build(), data, [Checkpoint(folder)], epochs=3).epoch == [2]
+
+
+def test_checkpoint_of_the_last_epoch_leaves_nothing_to_train(data, log, tmp_path):
+    folder = tmp_path / "checkpoint"
+    copy = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, _: shutil.copytree(folder, tmp_path / "kept", dirs_exist_ok=True)
+    )
+    reference = build()
+    fit(reference, data, [Checkpoint(folder), copy], epochs=1)
+    model = build(seed=1)
+    shutil.move(tmp_path / "kept", folder)
+    fit(model, data, [EventLogger(log), Checkpoint(folder)], epochs=1)
+    assert_same_weights(model, reference)
+    assert [event["type"] for event in read_events(log.path)] == ["fit_end"]
+
+
+def test_model_that_was_resumed_can_be_trained_from_the_start_again(data, tmp_path):
+    folder = tmp_path / "checkpoint"
+    model = build()
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, data, [Checkpoint(folder), Crash(epoch=2)], epochs=3)
+    assert fit(model, data, [Checkpoint(folder)], epochs=3).epoch == [2]
+    assert fit(model, data, [Checkpoint(folder)], epochs=3).epoch == [0, 1, 2]
+
+
+def test_checkpoint_of_another_network_is_refused_with_what_to_do(data, tmp_path):
+    folder = tmp_path / "checkpoint"
+    with pytest.raises(KeyboardInterrupt):
+        fit(build(), data, [Checkpoint(folder), Crash(epoch=1)], epochs=2)
+    with pytest.raises(WorkbenchError, match=r"another network.*(\n.*)*delete"):
+        fit(build(units=5), data, [Checkpoint(folder)], epochs=2)
+
+
+@pytest.mark.parametrize("value", [0, -1, math.nan])
+def test_settings_that_are_not_positive_are_refused_by_name(value):
+    require_positive(epochs=1, learning_rate=1e-6)
+    with pytest.raises(WorkbenchError, match=f"batch_size is {value}.*\n.*above zero"):
+        require_positive(epochs=1, batch_size=value)

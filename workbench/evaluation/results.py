@@ -1,0 +1,158 @@
+"""Models side by side: their runs read back, checked to be comparable, and joined over seeds."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench.errors import WorkbenchError
+from workbench.evaluation.predictions import Predictions, read_predictions
+from workbench.runs import RunRecord, open_run, show_path
+
+if TYPE_CHECKING:
+    from workbench.datasets import Dataset
+
+_NOT_THE_MODEL = ("seed", "run_dir")  # parameters in which runs of one model may differ
+
+
+@dataclass(frozen=True)
+class Result:
+    """The predictions of one trained model, or of one baseline."""
+
+    model: str  # the same for all seeds of a model
+    kind: str  # "model" or "baseline"
+    predictions: Predictions
+    seed: int | None = None
+    run: RunRecord | None = None
+
+
+def read_results(runs: Sequence[str]) -> list[Result]:
+    """Read the predictions of finished runs that were tested on the same samples.
+
+    Runs of one model that differ in more than their seed carry these parameters in the model's name.
+
+    Args:
+        runs: Run folders, relative to the project root.
+
+    Raises:
+        WorkbenchError: A run is unfinished or has no predictions, or the test sets differ.
+    """
+    records = [_open_finished(path) for path in runs]
+    results = [
+        Result(
+            model=model,
+            kind="model",
+            predictions=read_predictions(record.path),
+            seed=record.parameters.get("seed"),
+            run=record,
+        )
+        for record, model in zip(records, _name_models(records), strict=True)
+    ]
+    _check_same_test_set(results)
+    return results
+
+
+def load_test_data(results: Sequence[Result]) -> "Dataset":
+    """Load the dataset on which the models were trained and tested.
+
+    Raises:
+        WorkbenchError: The data have changed since.
+    """
+    from workbench.datasets import load_dataset
+
+    references = {json.dumps(r.run.dataset, sort_keys=True): r for r in reversed(results)}
+    for result in references.values():  # the first result comes last and is returned
+        reference = result.run.dataset
+        dataset = load_dataset(**reference["recipe"])
+        if dataset.fingerprint != reference["fingerprint"]:
+            raise WorkbenchError(
+                f"The run {show_path(result.run.path)} used the dataset {reference['name']} with the "
+                f"fingerprint {reference['fingerprint'][:12]}, but loading it now gives "
+                f"{dataset.fingerprint[:12]}: its files have changed.\n"
+                "Train again on the data as they are, or bring the files back."
+            )
+        if not np.array_equal(dataset.test.ids, result.predictions.ids):
+            raise WorkbenchError(
+                f"The predictions of {show_path(result.run.path)} are not those of the test set of "
+                f"{reference['name']}: their sample ids differ.\n"
+                "Let the training notebook call wb.write_predictions(run, dataset.test, …)."
+            )
+    return dataset
+
+
+def group_by_model(results: Iterable[Result]) -> dict[str, list[Result]]:
+    """Return the results of each model, in the order of their first appearance."""
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        groups.setdefault(result.model, []).append(result)
+    return groups
+
+
+def average_predictions(results: Sequence[Result]) -> Predictions:
+    """Return the probabilities of one model's seeds, averaged sample by sample."""
+    first = results[0].predictions
+    stacked = np.stack([result.predictions.probabilities for result in results])
+    return dataclasses.replace(first, probabilities=stacked.mean(axis=0))
+
+
+def _open_finished(path: str) -> RunRecord:
+    record = open_run(path)
+    if record.status != "finished":
+        raise WorkbenchError(
+            f"The run {show_path(record.path)} is {record.status}, not finished, so its model is not the "
+            "one to be judged.\nLet it end or train again, then evaluate."
+        )
+    if record.dataset is None:
+        raise WorkbenchError(
+            f"The run {show_path(record.path)} does not say which data it used, so it cannot be evaluated.\n"
+            "Let its notebook call run.record(dataset=dataset.reference())."
+        )
+    return record
+
+
+def _name_models(records: Sequence[RunRecord]) -> list[str]:
+    """Return the name of each run's model, with the parameters in which its namesakes differ."""
+    names = [record.details.get("model", record.name) for record in records]
+    return [
+        name + _distinction(record, [r for r, n in zip(records, names, strict=True) if n == name])
+        for record, name in zip(records, names, strict=True)
+    ]
+
+
+def _distinction(record: RunRecord, namesakes: Sequence[RunRecord]) -> str:
+    differing = [
+        f"{key}={_spell(value)}"
+        for key, value in record.parameters.items()
+        if key not in _NOT_THE_MODEL and any(r.parameters.get(key) != value for r in namesakes)
+    ]
+    return f" ({', '.join(differing)})" if differing else ""
+
+
+def _spell(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _check_same_test_set(results: Sequence[Result]) -> None:
+    tested: dict[tuple[Any, ...], list[str]] = {}
+    for result in results:
+        predictions = result.predictions
+        key = (
+            result.run.dataset["name"],
+            predictions.class_names,
+            tuple(predictions.ids.tolist()),
+            predictions.labels.tobytes(),
+        )
+        tested.setdefault(key, []).append(show_path(result.run.path))
+    if len(tested) > 1:
+        listing = "\n".join(
+            f"  {name}, {len(ids)} samples of {len(classes)} classes: {', '.join(runs)}"
+            for (name, classes, ids, _), runs in tested.items()
+        )
+        raise WorkbenchError(
+            f"The {len(results)} runs were tested on {len(tested)} different test sets:\n{listing}\n"
+            "Their measures cannot be compared. Evaluate each group by itself, or train all of them with "
+            "the same dataset, split_seed and fractions."
+        )

@@ -1,0 +1,147 @@
+"""What a report tells, read back from `state.json` and the run folders of a pipeline."""
+
+import datetime
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import WorkbenchError
+from workbench.runs import RUN_FILE, RunRecord, open_run, read_json, resolve_path, show_path
+
+STATE_FILE = "state.json"
+DATA_CARD = "artifacts/data_card.json"
+SUMMARY = "summary"  # the table that makes a run an evaluation
+_ENVIRONMENT = ("python", "backend", "packages", "machine", "threads")  # of the provenance
+
+
+@dataclass(frozen=True)
+class ReportedStep:
+    """One step of the pipeline with its run, as far as it came."""
+
+    label: str
+    state: str  # as in state.json
+    notebook: str
+    folder: Path | None  # the run folder; None when nothing has run
+    run: RunRecord | None  # None when the notebook did not get as far as start_run
+    error: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""  # why it was skipped
+
+    @property
+    def executed(self) -> Path | None:
+        """The executed notebook, if there is one."""
+        path = self.folder / "executed.ipynb" if self.folder else None
+        return path if path and path.is_file() else None
+
+    @property
+    def data_card(self) -> dict[str, Any] | None:
+        """The data card, if the run wrote one."""
+        return read_json(self.folder / DATA_CARD) if self.folder else None
+
+    @property
+    def is_evaluation(self) -> bool:
+        """Whether the run compared models."""
+        return self.run is not None and SUMMARY in self.run.tables()
+
+    @cached_property
+    def epochs(self) -> list[dict[str, Any]]:
+        """The epochs of the event log; empty if nothing was trained."""
+        events = self.run.events() if self.run else []
+        return [event for event in events if event["type"] == "epoch"]
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the run took, if it has ended."""
+        if self.run is None or "ended" not in self.run.details:
+            return None
+        times = [datetime.datetime.fromisoformat(self.run.details[key]) for key in ("started", "ended")]
+        return (times[1] - times[0]).total_seconds()
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Python, packages and machine that some runs have in common."""
+
+    facts: dict[str, Any]
+    labels: list[str]
+
+
+@dataclass(frozen=True)
+class Report:
+    """A pipeline and all its steps, in the order of the pipeline."""
+
+    name: str
+    title: str
+    file: str
+    steps: list[ReportedStep]
+
+    @property
+    def runs(self) -> list[RunRecord]:
+        """The runs of all steps that got as far as to have one."""
+        return [step.run for step in self.steps if step.run]
+
+    @property
+    def commits(self) -> list[dict[str, Any]]:
+        """The different git states in which the runs were made."""
+        states = [run.details["provenance"]["git"] for run in self.runs]
+        return _unique(state for state in states if state)
+
+    @property
+    def environments(self) -> list[Environment]:
+        """The different environments, each with the labels of its steps."""
+        labels: dict[str, list[str]] = {}
+        for step in self.steps:
+            if step.run:
+                provenance = step.run.details["provenance"]
+                facts = {key: provenance[key] for key in _ENVIRONMENT if provenance.get(key)}
+                labels.setdefault(json.dumps(facts), []).append(step.label)
+        return [Environment(json.loads(facts), names) for facts, names in labels.items()]
+
+    @property
+    def started(self) -> str:
+        """When the first run started, ISO 8601; empty without runs."""
+        return min((run.details["started"] for run in self.runs), default="")
+
+
+def collect_report(pipeline_state: str | Path) -> Report:
+    """Read the state of a pipeline and every run that it names.
+
+    Args:
+        pipeline_state: `runs/<pipeline>` or its `state.json`, relative to the project root.
+
+    Raises:
+        WorkbenchError: There is no readable `state.json`.
+    """
+    path = resolve_path(pipeline_state)
+    path = path / STATE_FILE if path.is_dir() else path
+    state = read_json(path)
+    if state is None or "steps" not in state:
+        raise WorkbenchError(
+            f"No pipeline's state in {show_path(path)}: the file is missing or unreadable.\n"
+            "Run the pipeline first (workbench run NAME), then give its folder, such as runs/quickstart."
+        )
+    steps = [_collect_step(label, entry) for label, entry in state["steps"].items()]
+    return Report(state["pipeline"], state["title"] or state["pipeline"], state["file"], steps)
+
+
+def _collect_step(label: str, entry: dict[str, Any]) -> ReportedStep:
+    folder = resolve_path(entry["run"]) if entry.get("run") else None
+    has_run = folder is not None and (folder / RUN_FILE).is_file()
+    return ReportedStep(
+        label=label,
+        state=entry["state"],
+        notebook=entry["notebook"],
+        folder=folder,
+        run=open_run(folder) if has_run else None,
+        error=entry.get("error") or {},
+        reason=entry.get("reason", ""),
+    )
+
+
+def _unique(values: Any) -> list[Any]:
+    kept: list[Any] = []
+    for value in values:
+        if value not in kept:
+            kept.append(value)
+    return kept

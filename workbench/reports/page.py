@@ -1,0 +1,208 @@
+"""Build the page: everything that the run folders say, in one HTML file that needs no network."""
+
+import base64
+import csv
+import datetime
+import hashlib
+import math
+import os
+import re
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import plotly.offline
+
+from workbench.figures import plot_learning_curves
+from workbench.reports.collect import SUMMARY, Report, ReportedStep, collect_report
+from workbench.reports.figures import PageFigure, page_templates, prepare_figure
+from workbench.reports.results import ResultTable, read_results
+from workbench.runs import project_root, resolve_path, write_text
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_LONG_TABLE = 12  # rows; a longer table is folded
+
+
+@dataclass(frozen=True)
+class PageTable:
+    """A saved table as text, with its columns of numbers known."""
+
+    title: str
+    columns: list[str]
+    numeric: list[bool]
+    rows: list[list[str]]
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the table is better folded."""
+        return len(self.rows) > _LONG_TABLE
+
+
+@dataclass(frozen=True)
+class StepPart:
+    """What the page shows of one step."""
+
+    step: ReportedStep
+    results: list[ResultTable]
+    figures: list[PageFigure]
+    tables: list[PageTable]
+
+
+def build_report(pipeline_state: str | Path, output: str | Path | None = None) -> Path:
+    """Write the report of a pipeline as one HTML file that opens without a network.
+
+    Args:
+        pipeline_state: `runs/<pipeline>` or its `state.json`, relative to the project root.
+        output: The file to write; by default `reports/<pipeline>.html`.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        WorkbenchError: There is no readable `state.json`.
+    """
+    report = collect_report(pipeline_state)
+    path = resolve_path(output or f"reports/{report.name}.html")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, render_page(report, path.parent))
+    return path
+
+
+def render_page(report: Report, folder: Path) -> str:
+    """Return the page as HTML.
+
+    Args:
+        report: What to show.
+        folder: Where the page will lie; links to executed notebooks are relative to it.
+    """
+    keys = (f"figure-{number}" for number in count(1))
+    parts = [_part(step, keys) for step in report.steps]
+    scripts = {
+        "plotly": plotly.offline.get_plotlyjs().replace("</script", "<\\/script"),
+        "page": (_TEMPLATES / "report.js").read_text(encoding="utf-8"),
+    }
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {
+        "anchor": anchor,
+        "duration": format_duration,
+        "moment": format_moment,
+        "number": format_number,
+        "plain": strip_colors,
+    }
+    return environment.get_template("report.html").render(
+        report=report,
+        parts=parts,
+        curves=list(_learning_curves(report, keys)),
+        built=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        css=(_TEMPLATES / "report.css").read_text(encoding="utf-8"),
+        scripts=scripts,
+        policy=_content_policy(scripts.values()),
+        looks=page_templates(),
+        link=lambda target: _link(target, folder),
+        step_of={_relative(step.folder): step for step in report.steps if step.folder},
+    )
+
+
+def anchor(label: str) -> str:
+    """Return an id for a step's place in the page; different labels have different ids."""
+    digest = hashlib.sha256(label.encode()).hexdigest()[:6]
+    return f"step-{re.sub(r'[^a-z0-9]+', '-', label.lower()).strip('-')}-{digest}"
+
+
+def format_number(value: str) -> str:
+    """Return a number of a CSV file with four significant digits; whole numbers and other text stay."""
+    if re.fullmatch(r"-?\d+", value):
+        return value
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    return f"{number:.4f}" if 0.001 <= abs(number) < 1000 else f"{number:.4g}"
+
+
+def format_duration(seconds: float) -> str:
+    """Return a time span as people say it: 42 s, 3 min 20 s, 1 h 05 min."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def format_moment(iso: str) -> str:
+    """Return an ISO time as `2025-01-31 14:05 UTC`."""
+    moment = datetime.datetime.fromisoformat(iso).astimezone(datetime.UTC)
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def strip_colors(text: str) -> str:
+    """Return terminal output without its escape sequences."""
+    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
+
+
+def _part(step: ReportedStep, keys: Iterator[str]) -> StepPart:
+    figures = step.run.figures() if step.run else {}
+    tables = step.run.tables() if step.run else {}
+    return StepPart(
+        step=step,
+        results=read_results(tables[SUMMARY]) if step.is_evaluation else [],
+        figures=[
+            prepare_figure(path.read_text(encoding="utf-8"), name, next(keys))
+            for name, path in figures.items()
+        ],
+        tables=[_read_table(name, path) for name, path in tables.items() if name != SUMMARY],
+    )
+
+
+def _learning_curves(report: Report, keys: Iterator[str]) -> Iterator[PageFigure]:
+    """Yield one figure for all runs of the same notebook on the same data."""
+    groups: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for step in report.steps:
+        if step.epochs:
+            groups.setdefault(step.name, {})[step.label] = step.epochs
+    for name, curves in groups.items():
+        yield prepare_figure(plot_learning_curves(curves).to_json(), name, next(keys))
+
+
+def _read_table(name: str, path: Path) -> PageTable:
+    with open(path, encoding="utf-8", newline="") as file:
+        columns, *rows = list(csv.reader(file)) or [[]]
+    numeric = [
+        any(row[n] for row in rows) and all(_is_number(row[n]) for row in rows if row[n])
+        for n in range(len(columns))
+    ]
+    return PageTable(name.replace("_", " ").capitalize(), columns, numeric, rows)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return not math.isnan(float(text))
+    except ValueError:
+        return False
+
+
+def _content_policy(scripts: Any) -> str:
+    """Return a policy under which only the page's own scripts run and nothing is fetched."""
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+        for script in scripts
+    )
+    return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:"
+
+
+def _link(target: Path, folder: Path) -> str:
+    return urllib.parse.quote(os.path.relpath(target, folder).replace(os.sep, "/"))
+
+
+def _relative(path: Path) -> str:
+    root = project_root()
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
