@@ -26,7 +26,11 @@ def write_notebook(project: Path) -> Callable[..., Path]:
         notebook = nbformat.v4.new_notebook()
         tagged = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
         notebook.cells = [tagged, *map(nbformat.v4.new_code_cell, cells)]
-        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        notebook.metadata["kernelspec"] = {
+            "name": "python3",
+            "display_name": "Python 3",
+            "language": "python",
+        }
         path = project / "notebooks" / name
         nbformat.write(notebook, path)
         return path

@@ -64,7 +64,12 @@ def test_module_imports_only_from_its_layer_and_those_above(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("library", "layer"),
-    [("papermill", "pipelines"), ("ipywidgets", "dashboards"), ("anywidget", "dashboards"), ("jinja2", "reports")],
+    [
+        ("papermill", "pipelines"),
+        ("ipywidgets", "dashboards"),
+        ("anywidget", "dashboards"),
+        ("jinja2", "reports"),
+    ],
 )
 def test_library_is_imported_in_one_place_only(library: str, layer: str) -> None:
     users = {

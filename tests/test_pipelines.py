@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from workbench.cli import main
 from workbench.errors import WorkbenchError
 from workbench.pipelines import load_pipeline, plan_pipeline, run_pipeline
 from workbench.pipelines.notebooks import normalize_code, read_notebook
@@ -87,7 +89,10 @@ def test_comments_spacing_and_quotes_do_not_change_normalized_code() -> None:
         ("- a list", "no mapping"),
         ({"title": "x"}, "has no steps"),
         ({"stepz": {}, "steps": {"a": {}}}, "Did you mean 'steps'"),
-        ({"steps": {"a": {"notebook": "notebooks/wrok.ipynb"}}}, r"no notebook .*wrok\.ipynb(.|\n)*work\.ipynb"),
+        (
+            {"steps": {"a": {"notebook": "notebooks/wrok.ipynb"}}},
+            r"no notebook .*wrok\.ipynb(.|\n)*work\.ipynb",
+        ),
         ({"steps": {"a": {"parameters": {}}}}, "names no notebook"),
         ({"steps": {"a b": {"notebook": "notebooks/work.ipynb"}}}, "no usable name"),
         ({"steps": {"a": {"notebook": "notebooks/work.ipynb", "when": 1}}}, "Unknown key 'when'"),
@@ -135,22 +140,38 @@ def test_comments_spacing_and_quotes_do_not_change_normalized_code() -> None:
         ({"steps": {"a": {"notebook": "notebooks/work.ipynb", "threads": 0}}}, "whole number"),
     ],
 )
-def test_bad_pipeline_ends_with_status_2_and_one_message(
-    write_notebook: Writer, write_pipeline: Writer, pipeline: object, message: str
+def test_run_of_a_bad_pipeline_ends_with_status_2_and_one_message(
+    write_notebook: Writer,
+    write_pipeline: Writer,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    pipeline: object,
+    message: str,
 ) -> None:
     write_notebook("work.ipynb", PARAMETERS, RECORD)
-    file = write_pipeline(pipeline)
-    with pytest.raises(WorkbenchError, match=message):
-        load_pipeline(file)
-
-
-def test_command_line_ends_a_bad_call_with_status_2_without_a_traceback(pair: Path, project: Path) -> None:
-    for arguments in (["run", "nowhere"], ["run", "small", "-p", "amuont=1"], ["run", "small", "-p", "x"], ["fly"]):
-        done = run_workbench(*arguments, folder=project)
-        assert done.returncode == 2, arguments
-        assert done.stderr.strip()
-        assert "Traceback" not in done.stderr
+    write_pipeline(pipeline)
+    monkeypatch.setattr(sys, "argv", ["workbench", "run", "small"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert re.search(f"^Error: (.|\n)*{message}", capsys.readouterr().err)
     assert not (project / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["run nowhere", "run small -p amuont=1", "run small -p x", "status small --loud", "fly", "data none"],
+)
+def test_bad_call_ends_with_status_2_without_a_traceback(pair: Path, project: Path, call: str) -> None:
+    done = run_workbench(*call.split(), folder=project)
+    assert done.returncode == 2
+    assert done.stderr.strip()
+    assert "Traceback" not in done.stderr
+    assert not (project / "runs").exists()
+
+
+def test_debug_shows_the_traceback(project: Path) -> None:
     assert "Traceback" in run_workbench("run", "nowhere", "--debug", folder=project).stderr
 
 
@@ -265,7 +286,9 @@ def test_killed_kernel_fails_its_step_and_nothing_else(
     write_notebook: Writer, write_pipeline: Writer
 ) -> None:
     write_notebook("dies.ipynb", "n: int = 1", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
-    state = run_pipeline(load_pipeline(write_pipeline({"steps": {"a": {"notebook": "notebooks/dies.ipynb"}}})))
+    state = run_pipeline(
+        load_pipeline(write_pipeline({"steps": {"a": {"notebook": "notebooks/dies.ipynb"}}}))
+    )
     assert state.steps[0].state == "failed"
     assert "kernel died" in state.steps[0].failure.error
     assert "SIGKILL" in state.steps[0].failure.source

@@ -12,7 +12,16 @@ from packaging.specifiers import SpecifierSet
 from workbench.cli import commands
 
 ROOT = Path(__file__).parents[1]
-CHOSEN_PACKAGES = ("jupyterlab", "ipywidgets", "keras", "tensorflow", "pandas", "plotly", "papermill", "nbval")
+CHOSEN_PACKAGES = (
+    "jupyterlab",
+    "ipywidgets",
+    "keras",
+    "tensorflow",
+    "pandas",
+    "plotly",
+    "papermill",
+    "nbval",
+)
 CHOSEN_PLACES = ("notebooks", "workbench", "tests", "data", "reports", "README.md", "environment.yml")
 
 

@@ -42,7 +42,7 @@ def build_template(ink: str = _INK, dark: bool = False) -> go.layout.Template:
         ink: The colour of text.
         dark: Whether shares are coloured for a dark page.
     """
-    axis = dict(gridcolor=_GRID, linecolor=_GRID, zeroline=False, automargin=True, title_standoff=8)
+    axis = dict(gridcolor=_GRID, linecolor=_GRID, zeroline=False, automargin=True, title=dict(standoff=8, font_size=13))
     return go.layout.Template(
         layout=dict(
             colorway=PALETTE,
@@ -147,7 +147,8 @@ def plot_mistakes(
     if mistakes.empty:
         return _empty_figure(title, "There is no mistake: every test sample is classified correctly")
     captions = [
-        f"{row.true}\nas {row.predicted}\n{row.probability:.0%}" for row in mistakes.itertuples()
+        f"true {row.true}\nsaid {row.predicted}\nwith {row.probability:.0%}"
+        for row in mistakes.itertuples()
     ]
     return plot_images(images[mistakes["sample"]], captions, title)
 

@@ -100,6 +100,28 @@ def table_classes(groups: Mapping[str, Sequence["Result"]]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
+def table_confusions(counts: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame:
+    """Return a confusion matrix as a table: true classes as rows, predicted classes as columns."""
+    table = pd.DataFrame(counts, columns=list(class_names))
+    table.insert(0, "true class", list(class_names), allow_duplicates=True)
+    return table
+
+
+def table_mistakes(model: str, mistakes: pd.DataFrame, dataset: "Dataset") -> pd.DataFrame:
+    """Return the mistakes of one model, with the beginning of each text where samples are texts.
+
+    Args:
+        model: The model's name.
+        mistakes: From `workbench.evaluation.find_worst_mistakes`, on the test set.
+    """
+    table = mistakes.drop(columns="sample")
+    table.insert(0, "model", model)
+    if dataset.task == "text-classification":
+        texts = [shorten(text, 300) for text in dataset.test.x[mistakes["sample"]]]
+        table.insert(2, "text", texts)
+    return table
+
+
 def shorten(text: str, length: int) -> str:
     """Return `text` on one line, cut to `length` characters."""
     line = " ".join(text.split())

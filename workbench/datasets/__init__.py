@@ -76,7 +76,7 @@ def source_stamp(spec: str, cache_dir: str | Path | None = None) -> str:
     """
     if spec.startswith("run:"):
         return open_dataset(prepared_folder(spec)).fingerprint
-    return find_source(spec, Options(), cache_root(cache_dir)).stamp
+    return find_source(spec, Options(), cache_root(cache_dir)).stamp()
 
 
 def load_weights(name: str, cache_dir: str | Path | None = None) -> Path:

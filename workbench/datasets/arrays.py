@@ -11,7 +11,7 @@ import numpy as np
 from workbench.datasets.options import Options
 from workbench.datasets.samples import Content, Samples
 from workbench.datasets.tables import text_samples
-from workbench.errors import ChecksumError, OfflineError, WorkbenchError
+from workbench.errors import OfflineError
 
 _BLOCK = 2048  # images that are handled together
 
@@ -66,28 +66,33 @@ def _image_samples(
 
 
 def _take_images(images: np.ndarray, image_size: Sequence[int], rows: np.ndarray, scratch: Path) -> Content:
-    from workbench.datasets.decoder import digest_image
+    from workbench.datasets.decoder import digest_pixels
 
     height, width, *channels = images.shape[1:]
-    blocks = partial(_resized_blocks, images, image_size, rows)
-    digests = [bytes.fromhex(digest_image(image)) for block in blocks() for image in block]
+    shape = (*(image_size or (height, width)), *(channels or [1]))
+    blocks = partial(_resized_blocks, images, shape, rows)
+    digests = [bytes.fromhex(digest_pixels(image.tobytes(), shape)) for block in blocks() for image in block]
     return Content(
         blocks=blocks(),
-        shape=(len(rows), *(image_size or (height, width)), *(channels or [1])),
+        shape=(len(rows), *shape),
         digests=np.array(digests, "S16"),
         rows=np.arange(len(rows)),
         facts={"image_sizes": {f"{height} x {width}": len(rows)}},
     )
 
 
-def _resized_blocks(images: np.ndarray, image_size: Sequence[int], rows: np.ndarray) -> Iterator[np.ndarray]:
+def _resized_blocks(
+    images: np.ndarray, shape: tuple[int, int, int], rows: np.ndarray
+) -> Iterator[np.ndarray]:
     from PIL import Image
 
     from workbench.datasets.decoder import resize_image
 
     for start in range(0, len(rows), _BLOCK):
-        chosen = rows[start : start + _BLOCK]
-        yield np.stack([resize_image(Image.fromarray(images[row]), image_size) for row in chosen])
+        chosen = images[rows[start : start + _BLOCK]]
+        if chosen.shape[1:3] != shape[:2]:
+            chosen = np.stack([resize_image(Image.fromarray(image), shape[:2]) for image in chosen])
+        yield chosen.reshape(len(chosen), *shape)
 
 
 def _numbered(count: int) -> list[str]:

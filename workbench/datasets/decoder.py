@@ -1,9 +1,11 @@
-"""Decode image files to uint8 arrays; run as a child process, one JSON line a block in and out."""
+"""Decode image files to uint8 arrays; also run as a child process, one line of JSON for each block in and out.
+
+It imports nothing of Workbench, so that the process starts quickly.
+"""
 
 import hashlib
 import io
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,99 +14,98 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 _ORIENTED = frozenset({"exif", "xmp", "Raw profile type exif"})  # where a file may say which side is up
 
 
 def decode_block(folder: str, files: Sequence[str], image_size: Sequence[int], target: str) -> dict[str, Any]:
-    """Decode some images into one `.npy` file, (m, height, width, channels) uint8.
-
-    The size is `image_size`, or else that of the first readable image; images of another size are not written.
-    Channels are 1 if all of them are grey, else 3.
+    """Decode images of a folder into one file: their pixels one after another, row by row, uint8.
 
     Args:
-        folder: Where the files are.
+        folder: Where the images are.
         files: Their paths in it.
-        image_size: (height, width) in pixels to resize to, or () for the images' own size.
+        image_size: (height, width) in pixels to resize to, or () for each image's own size.
         target: The file to write.
 
     Returns:
-        JSON: `target`, `shape` of the block, `read` (which files it holds), `digests` (hex) and `sizes` ([height, width]
-        before resizing) of those, and `errors` (file → message) for unreadable files.
+        JSON: `target`; `shapes`, `digests` (hex) and `sizes` ([height, width] before resizing) of the images in it,
+        and `read`, their positions among `files`; `errors`, the messages for unreadable files; `hashes` of the
+        files as they were read.
     """
-    images, read, digests, sizes, errors = [], [], [], [], {}
+    shapes, digests, sizes, read, errors, hashes, block = [], [], [], [], {}, {}, []
     for position, file in enumerate(files):
         try:
-            image, size = decode_image(Path(folder, file), image_size)
-        except (
-            Exception
-        ) as error:  # Pillow raises a dozen kinds for broken files; each is reported with its file
-            errors[file] = str(error).replace(f"{folder}{os.sep}", "") or type(error).__name__
+            with open(f"{folder}/{file}", "rb", buffering=0) as opened:
+                data = opened.read()
+            hashes[file] = hash_bytes(data)
+            image, size = decode_image(data, image_size)
+            pixels = image.tobytes()
+        except Exception as error:  # Pillow raises a dozen kinds for broken files; each is reported
+            errors[file] = str(error) or type(error).__name__
             continue
-        images.append(image)
-        read.append(position)
-        digests.append(digest_image(image))
+        shape = (image.height, image.width, 1 if image.mode == "L" else 3)
+        shapes.append(shape)
+        digests.append(digest_pixels(pixels, shape))
         sizes.append(size)
-    shape = [0]
-    if len({image.shape[:2] for image in images}) == 1:
-        channels = max(image.shape[2] for image in images)
-        block = np.empty((len(images), *images[0].shape[:2], channels), np.uint8)
-        for row, image in zip(block, images, strict=True):
-            row[:] = image
-        np.save(target, block)
-        shape = list(block.shape)
+        read.append(position)
+        block.append(pixels)
+    Path(target).write_bytes(b"".join(block))
     return {
         "target": target,
-        "shape": shape,
-        "read": read,
+        "shapes": shapes,
         "digests": digests,
         "sizes": sizes,
+        "read": read,
         "errors": errors,
+        "hashes": hashes,
     }
 
 
-def decode_image(path: Path, image_size: Sequence[int] = ()) -> tuple[np.ndarray, tuple[int, int]]:
-    """Return an image as (height, width, channels) uint8 with 1 or 3 channels, and its size before resizing.
+def decode_image(data: bytes, image_size: Sequence[int] = ()) -> tuple[Image.Image, tuple[int, int]]:
+    """Return the image in a file's bytes, grey ("L") or colour ("RGB"), and its (height, width) before resizing.
 
     It stands as its EXIF orientation says, transparent parts are laid on white, and 16 bits become 8.
     """
-    with open(path, "rb", buffering=0) as file:
-        data = file.read()
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        image.load()
-        if _ORIENTED & image.info.keys():
-            image = ImageOps.exif_transpose(image)
-        size = (image.height, image.width)
-        return resize_image(_to_grey_or_colour(image), image_size), size
+    image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    image.load()
+    if not _ORIENTED.isdisjoint(image.info):
+        image = ImageOps.exif_transpose(image)
+    if image.mode not in ("L", "RGB"):
+        image = _to_grey_or_colour(image)
+    return resize_image(image, image_size), (image.height, image.width)
 
 
-def resize_image(image: Image.Image, image_size: Sequence[int]) -> np.ndarray:
-    """Return a grey ("L") or colour ("RGB") image as an array, resized with antialiased bilinear interpolation."""
-    if image_size and (image.height, image.width) != tuple(image_size):
-        height, width = image_size
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    array = np.asarray(image)
-    return array[..., np.newaxis] if array.ndim == 2 else array
+def resize_image(image: Image.Image, image_size: Sequence[int]) -> Image.Image:
+    """Return an image resized to (height, width) with antialiased bilinear interpolation; () leaves it."""
+    if not image_size or (image.height, image.width) == tuple(image_size):
+        return image
+    height, width = image_size
+    return image.resize((width, height), Image.Resampling.BILINEAR)
 
 
-def digest_image(image: np.ndarray) -> str:
-    """Return the hex digest of a (height, width, channels) image; a grey one has the same in 1 and in 3 channels."""
-    if image.shape[2] == 3 and _is_grey(image[:1]) and _is_grey(image):
-        image = image[..., :1]
-    return hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).hexdigest()
+def digest_pixels(pixels: bytes, shape: tuple[int, int, int]) -> str:
+    """Return the hex digest of the pixels of a (height, width, channels) image.
+
+    An image whose three channels are equal has the digest of the same image in grey.
+    """
+    if shape[2] == 3 and pixels[0] == pixels[1] == pixels[2]:
+        channels = np.frombuffer(pixels, np.uint8).reshape(-1, 3)
+        if (channels == channels[:, :1]).all():
+            pixels, shape = channels[:, 0].tobytes(), (*shape[:2], 1)
+    digest = hashlib.blake2b(pixels, digest_size=16, key=b"%d,%d,%d" % shape)
+    return digest.hexdigest()
 
 
-def _is_grey(image: np.ndarray) -> bool:
-    return bool((image[..., 0] == image[..., 1]).all() and (image[..., 0] == image[..., 2]).all())
+def hash_bytes(data: bytes) -> str:
+    """Return the hex identity of a file's content."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def _to_grey_or_colour(image: Image.Image) -> Image.Image:
-    if image.mode in ("L", "RGB"):
-        return image
-    if image.mode.startswith("I"):  # 16 bits, whole numbers up to 65,535
+    if image.mode.startswith("I"):  # 16 bits; "I" holds them in 32
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.has_transparency_data:
-        grey = image.mode in ("LA", "La", "L")
+        grey = image.mode in ("LA", "La")
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         return image.convert("L" if grey else "RGB")

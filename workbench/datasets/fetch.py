@@ -10,6 +10,7 @@ import tarfile
 import urllib.request
 import zipfile
 from collections.abc import Iterator, Mapping
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -37,11 +38,10 @@ def fetch_member(source: Mapping[str, Any], cache: Path) -> Path:
     member = source.get("member")
     if not member:
         return _fetch(source, cache)
-    place = hashlib.sha256(f"{source['sha256']} {member}".encode()).hexdigest()[:16]
-    unpacked = cache / "files" / place
+    unpacked = cache / "files" / hashlib.sha256(f"{source['sha256']} {member}".encode()).hexdigest()[:16]
     if not unpacked.is_dir():
         archive = _fetch(source, cache)
-        build_folder(unpacked, lambda folder: extract_member(archive, member, folder))
+        build_folder(unpacked.parent, partial(_unpack, archive, member, unpacked.name))
     return unpacked / PurePosixPath(member).name
 
 
@@ -80,6 +80,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _unpack(archive: Path, member: str, name: str, folder: Path) -> str:
+    extract_member(archive, member, folder)
+    return name
+
+
 def _fetch(source: Mapping[str, Any], cache: Path) -> Path:
     """Return the fetched file, which is there only if its checksum was right."""
     if source["kind"] == "wheel":
@@ -89,7 +94,7 @@ def _fetch(source: Mapping[str, Any], cache: Path) -> Path:
     target = cache / "downloads" / f"{source['sha256'][:16]}-{name}"
     if target.is_file():
         return target
-    temporary = temporary_path(target)
+    temporary = temporary_path(target.parent)
     temporary.mkdir()
     try:
         download = _download_wheel if source["kind"] == "wheel" else _download_url

@@ -1,6 +1,8 @@
 """A folder of images: one subfolder for each class, optionally under train/, val/ and test/."""
 
+import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,6 +37,12 @@ class Listing:
     folders: list[str]
     others: int
 
+    def stamp(self) -> str:
+        """Return a hex identity of the names, sizes and times, which changes when any file does."""
+        names = hashlib.sha256("\0".join(self.files).encode())
+        names.update(np.array(self.stats, np.int64).tobytes())
+        return names.hexdigest()
+
 
 def scan_folder(folder: Path) -> Listing:
     """List the images below a folder without opening any; names that start with a dot are passed over.
@@ -60,8 +68,14 @@ def scan_folder(folder: Path) -> Listing:
     return Listing(folder, [name for name, _ in found], [stat for _, stat in found], sorted(folders), others)
 
 
-def read_folder(listing: Listing, options: Options) -> Samples:
-    """Return the samples of a folder: labels from the subfolders' names, images decoded on demand."""
+def read_folder(listing: Listing, options: Options, learn: Callable[[dict[str, str]], None]) -> Samples:
+    """Return the samples of a folder: labels from the subfolders' names, images decoded on demand.
+
+    Args:
+        listing: What lies in the folder.
+        options: The size of the images, and what to do with unreadable ones.
+        learn: Is told the hashes of the files when they are read.
+    """
     parts, names = _read_layout(listing)
     trained = {name for name, part in zip(names, parts, strict=True) if part in ("", "train")}
     _check_classes(listing, names, parts, trained)
@@ -74,7 +88,7 @@ def read_folder(listing: Listing, options: Options) -> Samples:
         labels=np.array([index[name] for name in names], np.int64),
         parts=np.array(parts, "<U5"),
         class_names=class_names,
-        decode=partial(_decode, listing.folder, files, options),
+        decode=partial(_decode, listing.folder, files, options, learn),
         facts={"files_ignored": listing.others},
     )
 
@@ -142,10 +156,17 @@ def _check_classes(listing: Listing, names: list[str], parts: list[str], trained
         )
 
 
-def _decode(folder: Path, files: np.ndarray, options: Options, rows: np.ndarray, scratch: Path) -> Content:
+def _decode(
+    folder: Path,
+    files: np.ndarray,
+    options: Options,
+    learn: Callable[[dict[str, str]], None],
+    rows: np.ndarray,
+    scratch: Path,
+) -> Content:
     from workbench.datasets.images import decode_files
 
-    return decode_files(folder, files[rows].tolist(), options.image_size, options.on_error, scratch)
+    return decode_files(folder, files[rows].tolist(), options.image_size, options.on_error, scratch, learn)
 
 
 def _some(names: list[str]) -> str:

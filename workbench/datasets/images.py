@@ -1,7 +1,8 @@
-"""Many image files to blocks of one array, by a few processes.
+"""Many image files to one array, by a few processes.
 
-Pillow holds Python's lock for most of the time that a small image takes, so processes do the work, not threads. They are
-plain child processes that run `decoder`: a fork of a process with TensorFlow's threads could hang.
+Pillow holds Python's lock for most of the time that a small image takes, so processes do the work, not
+threads. They are plain child processes that run `decoder`: a fork of a process with TensorFlow's threads
+could hang.
 """
 
 import json
@@ -10,7 +11,7 @@ import queue
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,17 +19,24 @@ from typing import Any
 
 import numpy as np
 
-from workbench.datasets.decoder import decode_block, decode_image
+from workbench.datasets import decoder
 from workbench.datasets.samples import Content
 from workbench.errors import WorkbenchError
 from workbench.runs import show_path
 
 _BLOCK_BYTES = 2 << 20  # decoded images that are handled together, about
+_BLOCK_IMAGES = 500
 _WORTH_A_PROCESS = 1000  # images; to start a process takes as long as to decode about this many small ones
+_SHOWN = 5  # sizes in a message
 
 
 def decode_files(
-    folder: Path, files: Sequence[str], image_size: Sequence[int], on_error: str, scratch: Path
+    folder: Path,
+    files: Sequence[str],
+    image_size: Sequence[int],
+    on_error: str,
+    scratch: Path,
+    learn: Callable[[dict[str, str]], None],
 ) -> Content:
     """Decode image files into blocks in the folder `scratch`.
 
@@ -37,60 +45,72 @@ def decode_files(
         files: Their paths in it.
         image_size: (height, width) in pixels to resize to, or () for the size that all of them have.
         on_error: "raise" to stop at an unreadable image, "skip" to leave it out.
-        scratch: An empty folder.
+        scratch: An empty folder; the blocks are read from it when they are asked for.
+        learn: Is told the hashes of the files as they are read.
 
     Raises:
         WorkbenchError: An image is unreadable, or the sizes differ and none is asked for.
     """
     height, width = image_size or _first_size(folder, files)
-    step = min(max(_BLOCK_BYTES // (3 * height * width), 1), 500)
+    step = min(max(_BLOCK_BYTES // (3 * height * width), 1), _BLOCK_IMAGES)
     starts = range(0, len(files), step)
     blocks = [
         {
             "folder": str(folder),
             "files": list(files[start : start + step]),
             "image_size": list(image_size),
-            "target": str(scratch / f"{start}.npy"),
+            "target": str(scratch / f"{start}.pixels"),
         }
         for start in starts
     ]
-    rows, digests, sizes, errors, written = [], [], Counter(), {}, []
-    for start, result in zip(starts, _decode_blocks(blocks), strict=True):
-        errors |= result["errors"]
+    written, rows, digests, errors, sizes = [], [], [], {}, Counter()
+    for start, block in zip(starts, _decode_blocks(blocks), strict=True):
+        learn(block["hashes"])
+        errors |= block["errors"]
         if errors and on_error == "raise":
             raise _unreadable(folder, errors)
-        rows += [start + position for position in result["read"]]
-        digests += map(bytes.fromhex, result["digests"])
-        sizes.update(map(tuple, result["sizes"]))
-        if result["read"]:
-            written.append((Path(result["target"]), result["shape"]))
+        rows += [start + position for position in block["read"]]
+        digests += map(bytes.fromhex, block["digests"])
+        sizes.update(map(tuple, block["sizes"]))
+        written.append((block["target"], [tuple(shape) for shape in block["shapes"]]))
     if not rows:
         raise _unreadable(folder, errors)
-    shapes = {tuple(shape[1:3]) for _, shape in written}
-    if len(shapes) > 1 or () in shapes:
+    shapes = {shape for _, block_shapes in written for shape in block_shapes}
+    if len({shape[:2] for shape in shapes}) > 1:
         raise _mixed_sizes(folder, sizes)
-    channels = max(shape[3] for _, shape in written)
     return Content(
-        blocks=(np.load(path, allow_pickle=False) for path, _ in written),
-        shape=(len(rows), *shapes.pop(), channels),
+        blocks=(_read_block(target, shapes) for target, shapes in written if shapes),
+        shape=(len(rows), *max(shapes)),
         digests=np.array(digests, "S16"),
         rows=np.array(rows),
         facts={"image_sizes": _count_sizes(sizes), "unreadable": errors},
     )
 
 
+def _read_block(path: str, shapes: Sequence[tuple[int, int, int]]) -> np.ndarray:
+    """Return the images of a block, (m, height, width, channels); grey ones among colour ones become colour."""
+    pixels = np.fromfile(path, np.uint8)
+    if len(set(shapes)) == 1:
+        return pixels.reshape(len(shapes), *shapes[0])
+    images = np.empty((len(shapes), *max(shapes)), np.uint8)
+    ends = np.cumsum([np.prod(shape) for shape in shapes])
+    for image, shape, flat in zip(images, shapes, np.split(pixels, ends[:-1]), strict=True):
+        image[:] = flat.reshape(shape)
+    return images
+
+
 def _first_size(folder: Path, files: Sequence[str]) -> tuple[int, int]:
-    """Return (height, width) of the first readable image, to choose how many to decode together."""
+    """Return (height, width) of the first readable image, which says how many to decode together."""
     for file in files:
         try:
-            return decode_image(folder / file)[1]
-        except Exception:  # an unreadable image is reported when its block is decoded
+            return decoder.decode_image((folder / file).read_bytes())[1]
+        except Exception:  # reported when its block is decoded
             continue
     return 1, 1
 
 
 def _count_sizes(sizes: Counter) -> dict[str, int]:
-    """Return how many images there are of each size, the most frequent first, as "height x width"."""
+    """Return how many images there are of each "height x width", the most frequent first."""
     return {f"{height} x {width}": count for (height, width), count in sizes.most_common()}
 
 
@@ -99,7 +119,7 @@ def _decode_blocks(blocks: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]
     images = sum(len(block["files"]) for block in blocks)
     workers = min(os.cpu_count() or 1, images // _WORTH_A_PROCESS)
     if workers < 2:
-        yield from (decode_block(**block) for block in blocks)
+        yield from (decoder.decode_block(**block) for block in blocks)
         return
     idle: queue.SimpleQueue[subprocess.Popen] = queue.SimpleQueue()
     with ExitStack() as stack:
@@ -108,14 +128,22 @@ def _decode_blocks(blocks: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]
             stack.callback(process.kill)
             idle.put(process)
         pool = stack.enter_context(ThreadPoolExecutor(workers))
+        stack.callback(pool.shutdown, wait=False, cancel_futures=True)
         yield from pool.map(lambda block: _ask_worker(idle, block), blocks)
 
 
 def _start_worker() -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "workbench.datasets.decoder"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8",
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-P",
+            decoder.__file__,
+        ],  # -P: the modules beside it are not importable by short names
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
 
 
 def _ask_worker(idle: "queue.SimpleQueue[subprocess.Popen]", block: dict[str, Any]) -> dict[str, Any]:
@@ -144,8 +172,9 @@ def _unreadable(folder: Path, errors: dict[str, str]) -> WorkbenchError:
 
 
 def _mixed_sizes(folder: Path, sizes: Counter) -> WorkbenchError:
-    common = ", ".join(f"{count} of {size}" for size, count in list(_count_sizes(sizes).items())[:5])
+    shown = [f"{count} of {size}" for size, count in _count_sizes(sizes).items()]
     return WorkbenchError(
-        f"The images in {show_path(folder)} have {len(sizes)} different sizes (height x width): {common}, …\n"
+        f"The images in {show_path(folder)} have {len(shown)} different sizes (height x width): "
+        f"{', '.join(shown[:_SHOWN])}{', …' * (len(shown) > _SHOWN)}.\n"
         "A network needs one size: give image_size, such as [64, 64]."
     )

@@ -1,56 +1,82 @@
-"""Content identity of a folder of files that is cheap when nothing changed.
+"""Content identity of a folder of images that is cheap when nothing changed.
 
-The first time every file is hashed. An index in the cache then remembers size, times and hash of each, so that the next
-time only the directory is read.
+The first time every file is read. An index in the cache then remembers size, times and hash of each, so that the
+next time only the directories are read.
 """
 
 import hashlib
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from workbench.datasets.cache import write_file
 from workbench.datasets.folders import Listing
-from workbench.runs import write_json
 
-_SETTLED_AFTER = 2_000_000_000  # ns; a younger file may still change without its time changing
+_SETTLED_AFTER = 2_000_000_000  # ns; a younger file may change again without a change of its times
 
 
-def folder_stamp(listing: Listing, cache: Path) -> str:
-    """Return the hex identity of a listed folder: the names and contents of its images.
+class FolderIndex:
+    """What is known of the files of a listed folder.
 
     Args:
         listing: The folder as `scan_folder` gives it.
-        cache: The cache's root, where the index is kept.
+        cache: The cache's root, where the index is kept: two small files for each folder.
     """
-    place = hashlib.sha256(str(listing.folder).encode()).hexdigest()[:32]
-    path = cache / "folders" / f"{place}.json"
-    seen = hashlib.sha256(repr((listing.files, listing.stats)).encode()).hexdigest()
-    index = _read(path)
-    if index.get("seen") == seen:
-        return index["stamp"]
-    started = time.time_ns()
-    known = index.get("files", {})
-    files = {}
-    stamp = hashlib.sha256()
-    for name, stat in zip(listing.files, listing.stats, strict=True):
-        old = known.get(name)
-        if old and old[1:] == [*stat]:
-            digest = old[0]
-        else:
-            digest = hashlib.sha256((listing.folder / name).read_bytes()).hexdigest()[:32]
-        files[name] = [digest, *stat]
-        stamp.update(f"{digest} {name}\n".encode())
-    settled = {name: facts for name, facts in files.items() if started - max(facts[2:]) > _SETTLED_AFTER}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    index = {"stamp": stamp.hexdigest()[:32], "files": settled}
-    write_json(path, index | ({"seen": seen} if len(settled) == len(files) else {}))
-    return index["stamp"]
+
+    def __init__(self, listing: Listing, cache: Path) -> None:
+        place = hashlib.sha256(str(listing.folder).encode()).hexdigest()[:32]
+        self._listing = listing
+        self._whole = cache / "folders" / f"{place}.json"  # identity of the folder as it was seen last
+        self._files = cache / "folders" / f"{place}.files.json"  # name → hash, size and times of each file
+        self._read: dict[str, str] = {}
+
+    def is_known(self) -> bool:
+        """Return whether the folder was seen before, so that its identity needs no reading of every file."""
+        return bool(self._read) or self._files.exists()
+
+    def learn(self, hashes: Mapping[str, str]) -> None:
+        """Take over the hashes of files that were read since the listing was made."""
+        self._read.update(hashes)
+
+    def stamp(self) -> str:
+        """Return the hex identity of the names and contents of the images."""
+        seen = self._listing.stamp()
+        whole = _read_json(self._whole)
+        if whole.get("seen") == seen and not self._read:
+            return whole["stamp"]
+        now = time.time_ns()
+        old = _read_json(self._files)
+        stamp = hashlib.sha256()
+        files = {}
+        for name, facts in zip(self._listing.files, self._listing.stats, strict=True):
+            digest, *known = old.get(name, [""])
+            if name in self._read:
+                digest = self._read[name]
+            elif known != list(facts):
+                digest = _hash_file(self._listing.folder / name)
+            stamp.update(f"{digest} {name}\n".encode())
+            if now - max(facts[1:]) > _SETTLED_AFTER:
+                files[name] = [digest, *facts]
+        settled = len(files) == len(self._listing.files)
+        whole = {"stamp": stamp.hexdigest()[:32], "seen": seen if settled else ""}
+        write_file(self._files, json.dumps(files).encode())
+        write_file(self._whole, json.dumps(whole).encode())
+        return whole["stamp"]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _hash_file(path: Path) -> str:
+    from workbench.datasets.decoder import hash_bytes  # imports Pillow
+
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # none yet, or damaged: everything is hashed again
+        return hash_bytes(path.read_bytes())
+    except OSError:  # whoever wants to decode it will be told
+        return "unreadable"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):  # none yet, or damaged: the files are read again
         return {}

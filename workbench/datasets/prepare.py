@@ -5,6 +5,7 @@ import json
 import shutil
 from collections import Counter
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,22 +33,28 @@ def open_or_prepare(source: Source, cache: Path) -> Dataset:
         source: Where the samples come from, with the options.
         cache: The cache's root.
     """
-    key = json.dumps([LAYOUT, source.stamp, source.options.to_json()])
-    folder = cache / "prepared" / f"{source.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    parent = cache / "prepared"
     for _ in range(_ATTEMPTS):
-        if folder.exists():
-            try:
-                return open_dataset(folder)
-            except DamagedError:
-                discard_folder(folder)
-        build_folder(folder, lambda temporary: _prepare(source, temporary))
-    return open_dataset(folder)
+        folder = parent / _entry_name(source) if source.is_known() else None
+        if folder is None or not folder.exists():
+            folder = build_folder(parent, partial(_prepare, source))
+        try:
+            return open_dataset(folder)
+        except DamagedError:
+            discard_folder(folder)
+    return open_dataset(build_folder(parent, partial(_prepare, source)))
 
 
-def _prepare(source: Source, folder: Path) -> None:
-    """Read, split and write the dataset into an empty folder."""
+def _entry_name(source: Source) -> str:
+    """Return the name of the cache's folder for this content with these options."""
+    key = json.dumps([LAYOUT, source.stamp(), source.options.to_json()])
+    return f"{source.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
+def _prepare(source: Source, folder: Path) -> str:
+    """Read, split and write the dataset into an empty folder; return the name that the folder shall have."""
     options = source.options
-    samples = source.read(options)
+    samples = source.read()
     rows = choose_subset(samples.ids, samples.labels, samples.parts, options.max_samples, options.split_seed)
     scratch = folder / "blocks"
     scratch.mkdir()
@@ -75,6 +82,7 @@ def _prepare(source: Source, folder: Path) -> None:
         card=_card(source, samples, content, assignment, splits),
     )
     write_manifest(folder, dataset, files)
+    return _entry_name(source)
 
 
 def _write_splits(
@@ -138,7 +146,7 @@ def _card(
         **source.about,
         "name": source.name,
         "task": samples.task,
-        "content": source.stamp,
+        "content": source.stamp(),
         "samples": {part: len(split) for part, split in splits.items()},
         "classes": {
             name: {part: counts[part][label] for part in PARTS}

@@ -10,7 +10,7 @@ from typing import Any
 from workbench.datasets.catalog import entry_stamp, find_entry
 from workbench.datasets.fetch import describe_source, fetch_member, sha256_of
 from workbench.datasets.folders import read_folder, scan_folder
-from workbench.datasets.index import folder_stamp
+from workbench.datasets.index import FolderIndex
 from workbench.datasets.options import Options
 from workbench.datasets.samples import Samples
 from workbench.datasets.tables import read_table, table_format
@@ -28,16 +28,18 @@ class Source:
     Args:
         name: Short name of the dataset.
         about: Title, source, licence and citation for the data card.
-        stamp: Hex identity of the content.
         options: The options asked for, completed by what the catalog says.
+        is_known: Whether `stamp` is cheap; if not, it is so after the samples were decoded.
+        stamp: Returns the hex identity of the content.
         read: Reads the samples.
     """
 
     name: str
     about: dict[str, Any]
-    stamp: str
     options: Options
-    read: Callable[[Options], Samples]
+    is_known: Callable[[], bool]
+    stamp: Callable[[], str]
+    read: Callable[[], Samples]
 
 
 def find_source(spec: str, options: Options, cache: Path) -> Source:
@@ -75,13 +77,14 @@ def _catalog_source(name: str, options: Options, cache: Path) -> Source:
             "licence": entry["licence"],
             "citation": entry["citation"],
         },
-        stamp=entry_stamp(entry),
         options=options,
-        read=partial(_read_entry, entry, cache),
+        is_known=lambda: True,
+        stamp=partial(entry_stamp, entry),
+        read=partial(_read_entry, entry, options, cache),
     )
 
 
-def _read_entry(entry: Mapping[str, Any], cache: Path, options: Options) -> Samples:
+def _read_entry(entry: Mapping[str, Any], options: Options, cache: Path) -> Samples:
     source = entry["source"]
     if source["kind"] in ("package", "keras"):
         from workbench.datasets.arrays import read_keras, read_package
@@ -89,18 +92,20 @@ def _read_entry(entry: Mapping[str, Any], cache: Path, options: Options) -> Samp
         return (read_package if source["kind"] == "package" else read_keras)(entry, options)
     path = fetch_member(source, cache)
     if path.is_dir():
-        return read_folder(scan_folder(path), options)
+        return read_folder(scan_folder(path), options, learn=lambda hashes: None)
     return read_table(path, options, entry.get("labels"))
 
 
 def _folder_source(folder: Path, options: Options, cache: Path) -> Source:
     listing = scan_folder(folder)
+    index = FolderIndex(listing, cache)
     return Source(
         name=folder.name,
         about=_own_data(folder, f"folder of {len(listing.files)} images, {show_path(folder)}"),
-        stamp=folder_stamp(listing, cache),
         options=options,
-        read=partial(read_folder, listing),
+        is_known=index.is_known,
+        stamp=index.stamp,
+        read=partial(read_folder, listing, options, index.learn),
     )
 
 
@@ -114,9 +119,10 @@ def _table_source(path: Path, options: Options) -> Source:
     return Source(
         name=path.name.partition(".")[0],
         about=_own_data(path, f"table {show_path(path)}"),
-        stamp=sha256_of(path)[:32],
         options=options,
-        read=partial(read_table, path),
+        is_known=lambda: True,
+        stamp=partial(sha256_of, path),
+        read=partial(read_table, path, options),
     )
 
 

@@ -14,6 +14,7 @@ _HOME = {
     "count_confusions": "measures",
     "evaluate_baselines": "baselines",
     "evaluate_predictions": "measures",
+    "file_name": "results",
     "find_worst_mistakes": "selection",
     "group_by_model": "results",
     "load_test_data": "results",

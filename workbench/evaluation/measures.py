@@ -10,7 +10,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from workbench.errors import WorkbenchError
 from workbench.evaluation.predictions import Predictions
 
-MEASURES = ("accuracy", "macro_f1", "log_loss")  # the order in tables
+MEASURES = ["accuracy", "macro_f1", "log_loss"]  # in the order of tables
 
 
 def evaluate_predictions(predictions: Predictions) -> dict[str, float]:

@@ -1,7 +1,9 @@
 """Models side by side: their runs read back, checked to be comparable, and joined over seeds."""
 
 import dataclasses
+import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -96,6 +98,12 @@ def average_predictions(results: Sequence[Result]) -> Predictions:
     first = results[0].predictions
     stacked = np.stack([result.predictions.probabilities for result in results])
     return dataclasses.replace(first, probabilities=stacked.mean(axis=0))
+
+
+def file_name(model: str) -> str:
+    """Return a model's name as it may stand in the name of a figure or table; different names stay so."""
+    plain = re.sub(r"[^\w=.-]+", "-", model).strip("-")[:60]
+    return plain if plain == model else f"{plain}-{hashlib.sha256(model.encode()).hexdigest()[:6]}"
 
 
 def _open_finished(path: str) -> RunRecord:

@@ -20,7 +20,8 @@ _ENVIRONMENT = ("python", "backend", "packages", "machine", "threads")  # of the
 class ReportedStep:
     """One step of the pipeline with its run, as far as it came."""
 
-    label: str
+    name: str
+    label: str  # the name with its matrix values
     state: str  # as in state.json
     notebook: str
     folder: Path | None  # the run folder; None when nothing has run
@@ -129,6 +130,7 @@ def _collect_step(label: str, entry: dict[str, Any]) -> ReportedStep:
     folder = resolve_path(entry["run"]) if entry.get("run") else None
     has_run = folder is not None and (folder / RUN_FILE).is_file()
     return ReportedStep(
+        name=entry["step"],
         label=label,
         state=entry["state"],
         notebook=entry["notebook"],

@@ -6,8 +6,6 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import plotly.graph_objects as go
-
 from workbench.figures import build_template
 
 DEFAULT_HEIGHT = 450  # pixels, what plotly takes when a figure does not say
@@ -51,9 +49,7 @@ def prepare_figure(text: str, name: str, key: str) -> PageFigure:
 def page_templates() -> str:
     """Return the look of figures on a light and on a dark page, as JSON for the page."""
     looks = {
-        scheme: go.Figure(layout_template=build_template(ink, dark=scheme == "dark"))
-        .to_plotly_json()["layout"]["template"]
-        .to_plotly_json()
+        scheme: build_template(ink, dark=scheme == "dark").to_plotly_json()
         for scheme, ink in _INK.items()
     }
     return embed_json(looks)

@@ -21,7 +21,7 @@ from workbench.figures import plot_learning_curves
 from workbench.reports.collect import SUMMARY, Report, ReportedStep, collect_report
 from workbench.reports.figures import PageFigure, page_templates, prepare_figure
 from workbench.reports.results import ResultTable, read_results
-from workbench.runs import project_root, resolve_path, write_text
+from workbench.runs import resolve_path, show_path, write_text
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _LONG_TABLE = 12  # rows; a longer table is folded
@@ -35,11 +35,7 @@ class PageTable:
     columns: list[str]
     numeric: list[bool]
     rows: list[list[str]]
-
-    @property
-    def is_long(self) -> bool:
-        """Whether the table is better folded."""
-        return len(self.rows) > _LONG_TABLE
+    folded: bool  # because it is long, or says what a figure shows
 
 
 @dataclass(frozen=True)
@@ -48,6 +44,7 @@ class StepPart:
 
     step: ReportedStep
     results: list[ResultTable]
+    card: dict[str, Any]  # the facts of the data card
     figures: list[PageFigure]
     tables: list[PageTable]
 
@@ -109,7 +106,7 @@ def render_page(report: Report, folder: Path) -> str:
         policy=_content_policy(scripts.values()),
         looks=page_templates(),
         link=lambda target: _link(target, folder),
-        step_of={_relative(step.folder): step for step in report.steps if step.folder},
+        step_of={show_path(step.folder): step for step in report.steps if step.folder},
     )
 
 
@@ -119,14 +116,14 @@ def anchor(label: str) -> str:
     return f"step-{re.sub(r'[^a-z0-9]+', '-', label.lower()).strip('-')}-{digest}"
 
 
-def format_number(value: str) -> str:
-    """Return a number of a CSV file with four significant digits; whole numbers and other text stay."""
-    if re.fullmatch(r"-?\d+", value):
-        return value
+def format_number(value: str | float) -> str:
+    """Return a number with four decimals, or four digits if it is very large or small; text stays."""
     try:
         number = float(value)
     except ValueError:
-        return value
+        return str(value)
+    if number.is_integer():
+        return value if isinstance(value, str) else f"{number:,.0f}"
     return f"{number:.4f}" if 0.001 <= abs(number) < 1000 else f"{number:.4g}"
 
 
@@ -152,6 +149,8 @@ def strip_colors(text: str) -> str:
 def _part(step: ReportedStep, keys: Iterator[str]) -> StepPart:
     figures = step.run.figures() if step.run else {}
     tables = step.run.tables() if step.run else {}
+    card = step.data_card or {}
+    nested = {key for key, value in card.items() if _is_nested(value)}
     return StepPart(
         step=step,
         results=read_results(tables[SUMMARY]) if step.is_evaluation else [],
@@ -159,28 +158,58 @@ def _part(step: ReportedStep, keys: Iterator[str]) -> StepPart:
             prepare_figure(path.read_text(encoding="utf-8"), name, next(keys))
             for name, path in figures.items()
         ],
-        tables=[_read_table(name, path) for name, path in tables.items() if name != SUMMARY],
+        card={key: value for key, value in card.items() if key not in nested},
+        tables=[_nested_table(key, card[key]) for key in card if key in nested]
+        + [
+            table
+            for name, path in tables.items()
+            if name != SUMMARY
+            for table in _read_tables(name, path, any(shown.startswith(name) for shown in figures))
+        ],
     )
 
 
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, dict) and any(isinstance(inner, dict) for inner in value.values())
+
+
+def _nested_table(name: str, mapping: dict[str, dict[str, Any]]) -> PageTable:
+    """Return a mapping of mappings, such as the samples of each class in each split, as a table."""
+    columns = list(dict.fromkeys(key for inner in mapping.values() for key in inner))
+    rows = [[key, *(str(inner.get(column, "")) for column in columns)] for key, inner in mapping.items()]
+    return _page_table(name.capitalize(), ["", *columns], rows, is_drawn=True)
+
+
 def _learning_curves(report: Report, keys: Iterator[str]) -> Iterator[PageFigure]:
-    """Yield one figure for all runs of the same notebook on the same data."""
+    """Yield one figure for each step that trains, with the runs of its whole matrix."""
     groups: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for step in report.steps:
         if step.epochs:
             groups.setdefault(step.name, {})[step.label] = step.epochs
     for name, curves in groups.items():
-        yield prepare_figure(plot_learning_curves(curves).to_json(), name, next(keys))
+        figure = plot_learning_curves(curves).update_layout(title_text="")
+        yield prepare_figure(figure.to_json(), name, next(keys))
 
 
-def _read_table(name: str, path: Path) -> PageTable:
+def _read_tables(name: str, path: Path, is_drawn: bool) -> Iterator[PageTable]:
+    """Yield a saved table, taken apart by model where its first column is that."""
     with open(path, encoding="utf-8", newline="") as file:
         columns, *rows = list(csv.reader(file)) or [[]]
+    title = name.replace("_", " ").capitalize()
+    if columns[:1] != ["model"]:
+        yield _page_table(title, columns, rows, is_drawn)
+        return
+    for model in dict.fromkeys(row[0] for row in rows):
+        own = [row[1:] for row in rows if row[0] == model]
+        yield _page_table(f"{title}: {model}", columns[1:], own, is_drawn)
+
+
+def _page_table(title: str, columns: list[str], rows: list[list[str]], is_drawn: bool) -> PageTable:
     numeric = [
         any(row[n] for row in rows) and all(_is_number(row[n]) for row in rows if row[n])
         for n in range(len(columns))
     ]
-    return PageTable(name.replace("_", " ").capitalize(), columns, numeric, rows)
+    return PageTable(title, columns, numeric, rows, folded=is_drawn or len(rows) > _LONG_TABLE)
 
 
 def _is_number(text: str) -> bool:
@@ -202,7 +231,3 @@ def _content_policy(scripts: Any) -> str:
 def _link(target: Path, folder: Path) -> str:
     return urllib.parse.quote(os.path.relpath(target, folder).replace(os.sep, "/"))
 
-
-def _relative(path: Path) -> str:
-    root = project_root()
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)

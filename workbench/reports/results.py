@@ -67,6 +67,11 @@ class ResultTable:
         low, high = self.scale
         return round(100 * (value - low) / (high - low), 2)
 
+    def compare(self, model: Row, baseline: Row) -> str:
+        """Say how the accuracy of a model stands to that of a baseline, to the digits that are shown."""
+        difference = round(model.measures["accuracy"].mean - baseline.measures["accuracy"].mean, 4)
+        return "more than" if difference > 0 else "less than" if difference < 0 else "as much as"
+
     def best_of(self, kind: str) -> Row | None:
         """Return the most accurate model, or the most accurate baseline."""
         return next((row for row in self.rows if row.kind == kind), None)
