@@ -223,7 +223,13 @@ def plot_confusion_matrix(
         )
     )
     ticks = _class_ticks(class_names)
-    figure.update_xaxes(ticks, title="predicted class", showgrid=False, constrain="domain")
+    figure.update_xaxes(
+        ticks,
+        title_text="predicted class",
+        showgrid=False,
+        constrain="domain",
+        constraintoward="left",
+    )
     figure.update_yaxes(ticks, title="true class", showgrid=False, autorange="reversed", scaleanchor="x")
     return figure
 

@@ -31,39 +31,45 @@ class FolderIndex:
         self._whole = cache / "folders" / f"{place}.json"  # identity of the folder as it was seen last
         self._files = cache / "folders" / f"{place}.files.json"  # name → hash, size and times of each file
         self._read: dict[str, str] = {}
+        self._stamp = ""
 
     def is_known(self) -> bool:
         """Return whether the folder was seen before, so that its identity needs no reading of every file."""
-        return bool(self._read) or self._files.exists()
+        return bool(self._stamp) or self._files.exists()
 
     def learn(self, hashes: Mapping[str, str]) -> None:
         """Take over the hashes of files that were read since the listing was made."""
         self._read.update(hashes)
+        self._stamp = ""
 
     def stamp(self) -> str:
         """Return the hex identity of the names and contents of the images."""
-        seen = self._listing.stamp()
-        whole = _read_json(self._whole)
-        if whole.get("seen") == seen and not self._read:
-            return whole["stamp"]
+        if not self._stamp:
+            seen = self._listing.stamp()
+            whole = _read_json(self._whole)
+            known = whole.get("seen") == seen and not self._read
+            self._stamp = whole["stamp"] if known else self._update(seen)
+        return self._stamp
+
+    def _update(self, seen: str) -> str:
+        """Hash the files that are new or changed, write the index, and return the identity of the whole."""
         now = time.time_ns()
         old = _read_json(self._files)
-        stamp = hashlib.sha256()
-        files = {}
+        lines, files = [], {}
         for name, facts in zip(self._listing.files, self._listing.stats, strict=True):
-            digest, *known = old.get(name, [""])
+            digest, *known = old.get(name, ("",))
             if name in self._read:
                 digest = self._read[name]
             elif known != list(facts):
                 digest = _hash_file(self._listing.folder / name)
-            stamp.update(f"{digest} {name}\n".encode())
+            lines.append(f"{digest} {name}\n")
             if now - max(facts[1:]) > _SETTLED_AFTER:
-                files[name] = [digest, *facts]
-        settled = len(files) == len(self._listing.files)
-        whole = {"stamp": stamp.hexdigest()[:32], "seen": seen if settled else ""}
+                files[name] = (digest, *facts)
+        stamp = hashlib.sha256("".join(lines).encode()).hexdigest()[:32]
+        settled = len(files) == len(lines)
         write_file(self._files, json.dumps(files).encode())
-        write_file(self._whole, json.dumps(whole).encode())
-        return whole["stamp"]
+        write_file(self._whole, json.dumps({"stamp": stamp, "seen": seen if settled else ""}).encode())
+        return stamp
 
 
 def _hash_file(path: Path) -> str:

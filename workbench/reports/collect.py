@@ -96,6 +96,8 @@ class Report:
             if step.run:
                 provenance = step.run.details["provenance"]
                 facts = {key: provenance[key] for key in _ENVIRONMENT if provenance.get(key)}
+                memory = f"{provenance['machine']['memory'] / 2**30:.1f} GiB"
+                facts["machine"] = provenance["machine"] | {"memory": memory}
                 labels.setdefault(json.dumps(facts), []).append(step.label)
         return [Environment(json.loads(facts), names) for facts, names in labels.items()]
 

@@ -4,6 +4,7 @@ import base64
 import csv
 import datetime
 import hashlib
+import html
 import math
 import os
 import re
@@ -122,8 +123,10 @@ def format_number(value: str | float) -> str:
         number = float(value)
     except ValueError:
         return str(value)
-    if number.is_integer():
-        return value if isinstance(value, str) else f"{number:,.0f}"
+    if isinstance(value, str) and value.lstrip("-").isdigit():
+        return value
+    if isinstance(value, float) and number.is_integer() and number > 1:
+        return f"{number:,.0f}"
     return f"{number:.4f}" if 0.001 <= abs(number) < 1000 else f"{number:.4g}"
 
 
@@ -187,7 +190,7 @@ def _learning_curves(report: Report, keys: Iterator[str]) -> Iterator[PageFigure
         if step.epochs:
             groups.setdefault(step.name, {})[step.label] = step.epochs
     for name, curves in groups.items():
-        figure = plot_learning_curves(curves).update_layout(title_text="")
+        figure = plot_learning_curves(curves).update_layout(title_text=html.escape(name))
         yield prepare_figure(figure.to_json(), name, next(keys))
 
 
