@@ -29,6 +29,7 @@ _SHARES_ON_DARK = ((0, "#1d2329"), (0.05, "#23435a"), (0.3, "#2f7fb0"), (1, "#8f
 _GRID = "rgba(128,128,128,0.22)"
 _LABEL_LENGTH = 28  # characters of a class or run name that fit beside an axis
 _TILE = 96  # pixels along the longer side of a sample image
+_GAP = 14  # pixels between sample images
 _COLUMNS = 6  # of sample images; as many fit a narrow page
 _CAPTION_LENGTH = 17  # characters that fit under a sample image
 _MOST_ANNOTATED_CLASSES = 12  # with numbers in the cells of a confusion matrix
@@ -42,7 +43,13 @@ def build_template(ink: str = _INK, dark: bool = False) -> go.layout.Template:
         ink: The colour of text.
         dark: Whether shares are coloured for a dark page.
     """
-    axis = dict(gridcolor=_GRID, linecolor=_GRID, zeroline=False, automargin=True, title=dict(standoff=8, font_size=13))
+    axis = dict(
+        gridcolor=_GRID,
+        linecolor=_GRID,
+        zeroline=False,
+        automargin=True,
+        title=dict(standoff=8, font_size=13),
+    )
     return go.layout.Template(
         layout=dict(
             colorway=PALETTE,
@@ -101,25 +108,16 @@ def plot_images(images: np.ndarray, captions: Sequence[str], title: str) -> go.F
     """
     if not len(images):
         return _empty_figure(title, "There is no image to show")
-    tiles = [_thumbnail(image) for image in images]
-    columns = min(_COLUMNS, len(tiles))
     lines = max(caption.count("\n") + 1 for caption in captions)
-    tile_height, tile_width = tiles[0].shape[:2]
-    step_x, step_y = _TILE + 14, tile_height + 12 + 14 * lines
-    rows = math.ceil(len(tiles) / columns)
-    sheet = np.zeros((rows * step_y, columns * step_x, 4), np.uint8)  # transparent between the tiles
-    for number, tile in enumerate(tiles):
-        top, left = (
-            number // columns * step_y,
-            number % columns * step_x + (step_x - tile_width) // 2,
-        )
-        sheet[top : top + tile_height, left : left + tile_width] = tile
-    figure = _new_figure(title, height=rows * step_y + 72, margin=dict(l=0, r=0, t=56, b=16))
+    tiles = [_thumbnail(image) for image in images]
+    sheet, corners = _arrange(tiles, room=12 + 14 * lines)
+    height, width = sheet.shape[:2]
+    figure = _new_figure(title, height=height + 72, margin=dict(l=0, r=0, t=56, b=16))
     figure.add_trace(go.Image(source=_png(sheet), hoverinfo="skip"))
     figure.add_trace(
         go.Scatter(
-            x=[(number % columns + 0.5) * step_x for number in range(len(tiles))],
-            y=[number // columns * step_y + tile_height + 4 for number in range(len(tiles))],
+            x=corners[:, 1] + (_TILE + _GAP) / 2,
+            y=corners[:, 0] + len(tiles[0]) + 4,
             text=[_caption(caption, _CAPTION_LENGTH) for caption in captions],
             hovertext=[_caption(caption, 200) for caption in captions],
             hoverinfo="text",
@@ -128,16 +126,12 @@ def plot_images(images: np.ndarray, captions: Sequence[str], title: str) -> go.F
             textfont_size=11,
         )
     )
-    figure.update_xaxes(
-        visible=False, range=[0, columns * step_x], constrain="domain", constraintoward="left"
-    )
-    figure.update_yaxes(visible=False, range=[rows * step_y, 0], scaleanchor="x")
+    figure.update_xaxes(visible=False, range=[0, width], constrain="domain", constraintoward="left")
+    figure.update_yaxes(visible=False, range=[height, 0], scaleanchor="x")
     return figure
 
 
-def plot_mistakes(
-    images: np.ndarray, mistakes: "pd.DataFrame", title: str = "Worst mistakes"
-) -> go.Figure:
+def plot_mistakes(images: np.ndarray, mistakes: "pd.DataFrame", title: str = "Worst mistakes") -> go.Figure:
     """Show wrongly classified images with their true class, the predicted one and its probability.
 
     Args:
@@ -147,8 +141,7 @@ def plot_mistakes(
     if mistakes.empty:
         return _empty_figure(title, "There is no mistake: every test sample is classified correctly")
     captions = [
-        f"true {row.true}\nsaid {row.predicted}\nwith {row.probability:.0%}"
-        for row in mistakes.itertuples()
+        f"true {row.true}\nsaid {row.predicted}\nwith {row.probability:.0%}" for row in mistakes.itertuples()
     ]
     return plot_images(images[mistakes["sample"]], captions, title)
 
@@ -156,12 +149,10 @@ def plot_mistakes(
 def plot_class_balance(dataset: "Dataset") -> go.Figure:
     """Draw the number of samples of every class in each split."""
     figure = _new_figure("Samples per class", barmode="stack", height=_bars_height(dataset.class_names))
-    names = [escape_label(name) for name in dataset.class_names]
+    names = [_escape(name) for name in dataset.class_names]
     for number, (name, split) in enumerate(dataset.splits().items()):
         counts = np.bincount(split.y, minlength=len(names)).astype(np.int32)
-        figure.add_trace(
-            go.Bar(y=names, x=counts, name=name, orientation="h", marker_color=PALETTE[number])
-        )
+        figure.add_trace(go.Bar(y=names, x=counts, name=name, orientation="h", marker_color=PALETTE[number]))
     figure.update_xaxes(title="samples")
     figure.update_yaxes(_class_ticks(dataset.class_names), title="class", autorange="reversed")
     return _legend_on_top(figure)
@@ -201,7 +192,7 @@ def plot_confusion_matrix(
     """
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
-    names = [escape_label(name) for name in class_names]
+    names = [_escape(name) for name in class_names]
     annotated = len(names) <= _MOST_ANNOTATED_CLASSES
     size = int(np.clip(40 * len(names), 240, 640))
     figure = _new_figure(title, height=size + 130)
@@ -234,7 +225,7 @@ def plot_confusion_matrix(
     return figure
 
 
-def escape_label(text: str) -> str:
+def _escape(text: str) -> str:
     """Return `text` so that plotly shows it as it is: no tag, no entity, no formula."""
     return html.escape(str(text), quote=False).replace("$", "&#36;")
 
@@ -242,7 +233,7 @@ def escape_label(text: str) -> str:
 def _label(text: str, length: int = _LABEL_LENGTH) -> str:
     """Return an escaped label, cut to what fits beside an axis."""
     text = " ".join(str(text).split())
-    return escape_label(text if len(text) <= length else text[: length - 1] + "…")
+    return _escape(text if len(text) <= length else text[: length - 1] + "…")
 
 
 def _caption(text: str, length: int) -> str:
@@ -250,7 +241,7 @@ def _caption(text: str, length: int) -> str:
 
 
 def _new_figure(title: str, **layout: Any) -> go.Figure:
-    return go.Figure(layout=dict(template=build_template(), title_text=escape_label(title), **layout))
+    return go.Figure(layout=dict(template=build_template(), title_text=_escape(title), **layout))
 
 
 def _empty_figure(title: str, message: str) -> go.Figure:
@@ -262,9 +253,9 @@ def _empty_figure(title: str, message: str) -> go.Figure:
 
 
 def _legend_on_top(figure: go.Figure) -> go.Figure:
-    return figure.update_layout(legend=dict(
-            orientation="h", x=1, xanchor="right", y=1, yanchor="bottom", traceorder="normal"
-        ))
+    return figure.update_layout(
+        legend=dict(orientation="h", x=1, xanchor="right", y=1, yanchor="bottom", traceorder="normal")
+    )
 
 
 def _epoch_metrics(events: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
@@ -314,7 +305,7 @@ def _lay_out_panels(figure: go.Figure, metrics: Sequence[str]) -> None:
         suffix = str(number + 1) if number else ""
         x_axis = dict(domain=[column * 0.55, column * 0.55 + width], anchor=f"y{suffix}", title="epoch")
         y_axis = dict(domain=[top - height * (0.78 if rows > 1 else 1), top], anchor=f"x{suffix}")
-        y_axis["title"] = escape_label(metric.replace("_", " "))
+        y_axis["title"] = _escape(metric.replace("_", " "))
         figure.update_layout({f"xaxis{suffix}": x_axis | _epoch_ticks(figure), f"yaxis{suffix}": y_axis})
     figure.update_layout(height=120 + 260 * rows)
 
@@ -336,6 +327,25 @@ def _add_curve_legend(figure: go.Figure, names: Sequence[str]) -> None:
         legend=dict(orientation="h", x=0, y=1.02, yanchor="bottom", itemclick=False),
         margin_t=100,
     )
+
+
+def _arrange(tiles: Sequence[np.ndarray], room: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return one (height, width, 4) picture of all tiles, and the (n, 2) top left corners of their cells.
+
+    Args:
+        tiles: (height, width, 4) uint8, all of one size.
+        room: Pixels to leave under each tile.
+    """
+    tile_height, tile_width = tiles[0].shape[:2]
+    columns = min(_COLUMNS, len(tiles))
+    cell = np.array([tile_height + room, _TILE + _GAP])
+    corners = np.stack(np.divmod(np.arange(len(tiles)), columns), axis=1) * cell
+    height, width = corners[-1, 0] + cell[0], columns * cell[1]
+    sheet = np.zeros((height, width, 4), np.uint8)  # transparent between the tiles
+    indent = (cell[1] - tile_width) // 2
+    for tile, (top, left) in zip(tiles, corners, strict=True):
+        sheet[top : top + tile_height, left + indent : left + indent + tile_width] = tile
+    return sheet, corners
 
 
 def _thumbnail(image: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ _BLOCK = 2048  # images that are handled together
 
 
 def read_package(entry: Mapping[str, Any], options: Options) -> Samples:
-    """Return the samples of a function of an installed package that gives scikit-learn's `images` and `target`."""
+    """Return the samples of a function of an installed package that gives `images` and `target`."""
     module, _, function = entry["source"]["function"].rpartition(".")
     bunch = getattr(importlib.import_module(module), function)()
     images = np.rint(bunch.images * (255 / entry["white"])).astype(np.uint8)
@@ -105,7 +105,7 @@ def _import_keras(name: str) -> Any:
 
 
 def _download(load: Any, name: str) -> Any:
-    """Call a loader of Keras; it downloads, checks the checksum and caches under its own folder (~/.keras)."""
+    """Call a loader of Keras; it downloads, checks the checksum and keeps the files in ~/.keras."""
     try:
         return load()
     except Exception as error:  # Keras raises plain Exception when a download fails
@@ -113,6 +113,6 @@ def _download(load: Any, name: str) -> Any:
             raise
         raise OfflineError(
             f"keras.datasets.{name} could not be downloaded: {error}\n"
-            "Connect this machine to the internet and try again, copy ~/.keras/datasets from one where it works, or "
-            "use images or texts that you have: dataset=folder:PATH or dataset=csv:PATH."
+            "Connect this machine to the internet and try again, copy ~/.keras/datasets from a machine that has it, "
+            "or use images or texts of your own: dataset=folder:PATH or dataset=csv:PATH."
         ) from error

@@ -22,7 +22,7 @@ def cache_root(cache_dir: str | Path | None) -> Path:
 def build_folder(parent: Path, build: Callable[[Path], str]) -> Path:
     """Make a folder in `parent` that appears whole or not at all, and return its path.
 
-    Of several processes that build the same at once, the first to finish wins and the others leave its result.
+    Of several processes that build the same at once, the first to finish wins and the others use its result.
 
     Args:
         parent: Where it shall be.

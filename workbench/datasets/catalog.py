@@ -3,7 +3,7 @@
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,10 @@ KINDS = {
     "keras": {"module"},
     "url": {"url", "sha256"},
 }  # what a source of each kind has to say
-_REQUIRED = ("title", "source", "licence", "citation")
+_REQUIRED = {
+    "datasets": ("title", "task", "source", "licence", "citation"),
+    "weights": ("title", "source", "licence", "citation"),
+}
 
 
 def load_catalog(section: str = "datasets") -> dict[str, dict[str, Any]]:
@@ -35,10 +38,11 @@ def load_catalog(section: str = "datasets") -> dict[str, dict[str, Any]]:
         return {}
     except (yaml.YAMLError, TypeError, KeyError, ValueError) as error:
         raise WorkbenchError(
-            f"{show_path(path)} cannot be read: {error!r}\nIt needs a mapping {section!r} of names to entries."
+            f"{show_path(path)} cannot be read: {error!r}\n"
+            f"It needs a mapping {section!r} of names to entries; data/README.md explains them."
         ) from error
     for name, entry in entries.items():
-        _check_entry(path, name, entry)
+        _check_entry(path, name, entry, _REQUIRED[section])
     return entries
 
 
@@ -62,6 +66,18 @@ def find_entry(name: str, section: str = "datasets") -> dict[str, Any]:
     )
 
 
+def source_name(source: Mapping[str, Any]) -> str:
+    """Return in words what a source of the catalog is."""
+    match source["kind"]:
+        case "package":
+            return f"the function {source['function']}"
+        case "keras":
+            return f"keras.datasets.{source['module']}"
+        case "wheel":
+            return f"the wheel {source['package']} {source['version']}"
+    return source["url"]
+
+
 def entry_stamp(entry: Mapping[str, Any]) -> str:
     """Return the identity of what an entry gives: its checksum, source and options, not its prose."""
     content = {key: value for key, value in entry.items() if key not in ("title", "licence", "citation")}
@@ -73,10 +89,10 @@ def catalog_path() -> Path:
     return project_root() / "data" / "catalog.yaml"
 
 
-def _check_entry(path: Path, name: str, entry: Any) -> None:
+def _check_entry(path: Path, name: str, entry: Any, required: Sequence[str]) -> None:
     problem = ""
-    if not isinstance(entry, dict) or not set(_REQUIRED) <= entry.keys():
-        problem = f"needs {', '.join(_REQUIRED)}"
+    if not isinstance(entry, dict) or not set(required) <= entry.keys():
+        problem = f"needs {', '.join(required)}"
     elif entry["source"].get("kind") not in KINDS:
         problem = f"has a source of kind {entry['source'].get('kind')!r}; there are {', '.join(KINDS)}"
     elif missing := KINDS[entry["source"]["kind"]] - entry["source"].keys():

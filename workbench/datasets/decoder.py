@@ -1,4 +1,4 @@
-"""Decode image files to uint8 arrays; also run as a child process, one line of JSON for each block in and out.
+"""Decode image files to pixels; also run as a child process, with one line of JSON for each block in and out.
 
 It imports nothing of Workbench, so that the process starts quickly.
 """
@@ -34,9 +34,9 @@ def decode_block(folder: str, files: Sequence[str], image_size: Sequence[int], t
         target: The file to write.
 
     Returns:
-        JSON: `target`; `shapes`, `digests` (hex) and `sizes` ([height, width] before resizing) of the images in it,
-        and `read`, their positions among `files`; `errors`, the messages for unreadable files; `hashes` of the
-        files as they were read.
+        JSON: `target`; `shapes`, `digests` (hex) and `sizes` ([height, width] before resizing) of the images
+        in it, and `read`, their positions among `files`; `errors`, the messages for unreadable files;
+        `hashes` of the files as they were read.
     """
     shapes, digests, sizes, read, errors, hashes, block = [], [], [], [], {}, {}, []
     for position, file in enumerate(files):
@@ -68,7 +68,7 @@ def decode_block(folder: str, files: Sequence[str], image_size: Sequence[int], t
 
 
 def decode_image(data: bytes, image_size: Sequence[int] = ()) -> tuple[Image.Image, tuple[int, int]]:
-    """Return the image in a file's bytes, grey ("L") or colour ("RGB"), and its (height, width) before resizing.
+    """Return the image in a file's bytes, grey ("L") or colour ("RGB"), and its size before resizing.
 
     It stands as its EXIF orientation says, transparent parts are laid on white, and 16 bits become 8.
     """
@@ -113,8 +113,8 @@ def hash_bytes(data: bytes) -> str:
 def _decode_plain_jpeg(data: bytes) -> Image.Image | None:
     """Return the image in a small JPEG without EXIF data, None for any other file.
 
-    To read the header of a small file takes `Image.open` longer than libjpeg takes for the image. The markers are
-    those of ITU-T T.81, annex B.
+    For a small file `Image.open` takes longer to read the header than libjpeg to decode the image. The markers
+    are those of ITU-T T.81, annex B.
     """
     if data[:2] != b"\xff\xd8":
         return None

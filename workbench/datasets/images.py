@@ -88,7 +88,7 @@ def decode_files(
 
 
 def _read_block(path: str, shapes: Sequence[tuple[int, int, int]]) -> np.ndarray:
-    """Return the images of a block, (m, height, width, channels); grey ones among colour ones become colour."""
+    """Return the images of a block, (m, height, width, channels); grey among colour ones become colour."""
     pixels = np.fromfile(path, np.uint8)
     if len(set(shapes)) == 1:
         return pixels.reshape(len(shapes), *shapes[0])

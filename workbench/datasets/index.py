@@ -1,7 +1,7 @@
 """Content identity of a folder of images that is cheap when nothing changed.
 
-The first time every file is read. An index in the cache then remembers size, times and hash of each, so that the
-next time only the directories are read.
+The first time every file is read. An index in the cache then remembers size, times and hash of each, so that
+the next time only the directories are read.
 """
 
 import hashlib

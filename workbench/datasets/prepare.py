@@ -13,16 +13,27 @@ import numpy as np
 
 from workbench.datasets.cache import build_folder, discard_folder
 from workbench.datasets.dataset import (
-    LAYOUT, PARTS, Dataset, Split, fingerprint, open_dataset, write_manifest,
+    LAYOUT,
+    PARTS,
+    Dataset,
+    Split,
+    fingerprint,
+    open_dataset,
+    write_manifest,
 )  # fmt: skip
 from workbench.datasets.samples import Content, Samples
 from workbench.datasets.sources import Source
 from workbench.datasets.splits import Assignment, choose_subset, split_samples
 from workbench.datasets.storage import (
-    ArrayWriter, DamagedError, file_name, open_array, write_array,
+    ArrayWriter,
+    DamagedError,
+    file_name,
+    open_array,
+    write_array,
 )  # fmt: skip
 
 _ATTEMPTS = 3  # another process may discard a damaged folder while this one opens it
+_NAME_LENGTH = 60  # of a dataset's name in the name of a file
 _INPUT = {"image-classification": "image", "text-classification": "text"}
 
 
@@ -48,7 +59,7 @@ def open_or_prepare(source: Source, cache: Path) -> Dataset:
 def _entry_name(source: Source) -> str:
     """Return the name of the cache's folder for this content with these options."""
     key = json.dumps([LAYOUT, source.stamp(), source.options.to_json()])
-    return f"{source.name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    return f"{source.name[:_NAME_LENGTH]}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 def _prepare(source: Source, folder: Path) -> str:

@@ -12,7 +12,7 @@ class Content:
     """Decoded inputs of some samples.
 
     Args:
-        blocks: Their arrays in order, a few samples each; the channels (last axis) of images may be 1 in grey blocks.
+        blocks: Their arrays in order, a few samples each; the last axis of images may be 1 in grey blocks.
         shape: Shape of all of them together, (m, …).
         digests: (m,) S16; equal where the contents are equal.
         rows: (m,) which of the samples these are; an unreadable one may be missing.

@@ -55,6 +55,12 @@ def open_array(path: Path, facts: dict[str, Any]) -> np.ndarray:
     return array
 
 
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def damaged(path: Path, how: str) -> DamagedError:
     """Return the error for the file `path`, which is damaged in the way that `how` says."""
     return DamagedError(

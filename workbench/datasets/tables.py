@@ -210,8 +210,9 @@ def _incomplete(
 ) -> WorkbenchError:
     lacking = [f"row {row + 1} (no {'label' if texts[row].strip() else 'text'})" for row in rows[:_SHOWN]]
     return WorkbenchError(
-        f"{len(rows)} row{'s' * (len(rows) != 1)} of {show_path(path)} lack a text in column {text_column!r} or a label "
-        f"in column {label_column!r}: {', '.join(lacking)}{', …' * (len(rows) > _SHOWN)}.\n"
+        f"{show_path(path)} has {len(rows)} incomplete row{'s' * (len(rows) != 1)}, with no text in column "
+        f"{text_column!r} or no label in column {label_column!r}: "
+        f"{', '.join(lacking)}{', …' * (len(rows) > _SHOWN)}.\n"
         'Fill or remove them, or give on_error="skip" to leave incomplete rows out and list them.'
     )
 
@@ -224,9 +225,9 @@ def _not_utf8(path: Path) -> WorkbenchError:
             line.decode()
         except UnicodeDecodeError as error:
             return WorkbenchError(
-                f"{show_path(path)} is not UTF-8: line {number} (byte {offset + error.start} of the file) holds "
-                f"the byte 0x{line[error.start]:02x}.\n"
-                f"Convert it from the encoding that it is in, for instance: iconv -f LATIN1 -t UTF-8 {path.name} > new.csv"
+                f"{show_path(path)} is not UTF-8: line {number} holds the byte 0x{line[error.start]:02x}, "
+                f"byte {offset + error.start} of the file.\n"
+                f"Convert it from the encoding that it has, for instance: iconv -f LATIN1 -t UTF-8 {path.name}"
             )
         offset += len(line)
     raise AssertionError(f"{path} is UTF-8 after all")

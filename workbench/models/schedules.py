@@ -18,8 +18,8 @@ class WarmUpDecay(keras.optimizers.schedules.LearningRateSchedule):
     No step is spent on a learning rate of zero, neither the first nor the last.
 
     Args:
-        decay: "linear" (Devlin et al. 2019, https://arxiv.org/abs/1810.04805), "cosine" (Loshchilov and Hutter
-            2017, https://arxiv.org/abs/1608.03983) or "constant".
+        decay: "linear" (Devlin et al. 2019, https://arxiv.org/abs/1810.04805), "cosine" (Loshchilov and
+            Hutter 2017, https://arxiv.org/abs/1608.03983) or "constant".
         peak: The highest learning rate, reached after `warmup_steps`.
         steps: Batches in the whole training.
         warmup_steps: Batches before the peak, fewer than `steps`.

@@ -54,7 +54,8 @@ def tokenize(tokenizer: "Tokenizer", texts: Sequence[str] | np.ndarray) -> dict[
     """Return what an encoder takes for n texts.
 
     Returns:
-        `token_ids` (n, max_length) int32 and `padding_mask` of the same shape, 1 for a token and 0 for padding.
+        `token_ids` (n, max_length) int32, and `padding_mask` of the same shape: 1 for a token, 0 for
+        padding.
     """
     encodings = tokenizer.encode_batch(list(texts))
     return {
@@ -66,14 +67,18 @@ def tokenize(tokenizer: "Tokenizer", texts: Sequence[str] | np.ndarray) -> dict[
 def build_encoder(
     encoder: str, tokenizer: "Tokenizer", frozen_layers: int = 0, lora_rank: int = 0
 ) -> keras.Model:
-    """Build a model from `token_ids` and `padding_mask`, (batch, max_length), to (batch, max_length, width).
+    """Build a model that turns the tokens of a text into vectors.
+
+    It takes what `tokenize` gives, and returns (batch, max_length, width of the encoder).
 
     Args:
         encoder: As for `load_tokenizer`.
         tokenizer: The encoder's own.
-        frozen_layers: How many layers keep their weights, counted from the input; the embeddings are the first.
-        lora_rank: Rank of the matrices that are trained beside the attention's queries and values, in place of all
-            other weights of the encoder (Hu et al. 2021, https://arxiv.org/abs/2106.09685); 0 to train the weights.
+        frozen_layers: How many layers keep their weights, counted from the input; the embeddings are
+            the first.
+        lora_rank: Rank of the matrices that are trained beside the attention's queries and values, in
+            place of all other weights of the encoder (Hu et al. 2021,
+            https://arxiv.org/abs/2106.09685); 0 to train the weights.
 
     Raises:
         OfflineError: The pretrained model must be fetched and cannot be.
@@ -110,7 +115,8 @@ def predict_texts(run_folder: str | Path, texts: Sequence[str]) -> np.ndarray:
     for path in needed:
         if not path.is_file():
             raise WorkbenchError(
-                f"The run {show_path(artifacts.parent)} has no artifacts/{path.name}, so it cannot judge texts.\n"
+                f"The run {show_path(artifacts.parent)} has no artifacts/{path.name}, so it cannot judge "
+                "texts.\n"
                 "Give the folder of a finished run of the notebook 03_finetune_text."
             )
     tokenizer, model = Tokenizer.from_file(str(needed[0])), keras.saving.load_model(needed[1])
@@ -166,8 +172,9 @@ def _choose_trained_weights(backbone: "BertBackbone", frozen_layers: int, lora_r
     backbone.pooled_dense.trainable = False  # it only reads [CLS], and nothing comes of it here
     if lora_rank:
         backbone.enable_lora(lora_rank)
-    for layer in sum(layers[:frozen_layers], []):
-        layer.trainable = False
+    for parts in layers[:frozen_layers]:
+        for layer in parts:
+            layer.trainable = False
 
 
 def _pretrained(encoder: str) -> Path:
@@ -182,34 +189,38 @@ def _pretrained(encoder: str) -> Path:
     except OfflineError as error:
         raise OfflineError(
             f"{error}\n"
-            f"Or do without pretrained weights: encoder={FROM_SCRATCH} is trained from scratch and fetches nothing."
+            f"Or do without pretrained weights: encoder={FROM_SCRATCH} is trained from scratch and "
+            "fetches nothing."
         ) from error
 
 
 def _check_texts(texts: Sequence[str] | np.ndarray) -> None:
-    if not len(texts) or not isinstance(texts[0], str):
+    if not isinstance(texts[0], str):
         raise WorkbenchError(
-            f"A text encoder was given {len(texts)} samples of {type(texts[0]).__name__ if len(texts) else 'nothing'}, "
-            "not texts.\nGive a dataset of texts, such as reviews or csv:PATH; images are for 02_train_cnn."
+            f"A text encoder was given samples of the type {type(texts[0]).__name__}, not texts.\n"
+            "Give a dataset of texts, such as reviews or csv:PATH; images are for 02_train_cnn."
         )
 
 
 def _check_length(max_length: int) -> None:
     if not 3 <= max_length <= POSITIONS:
         raise WorkbenchError(
-            f"max_length is {max_length}, but a text is at least one token between [CLS] and [SEP], and the encoder "
-            f"knows {POSITIONS} positions.\nGive 3 to {POSITIONS}; longer texts are cut, shorter ones padded."
+            f"max_length is {max_length}, but a text is at least one token between [CLS] and [SEP], and "
+            f"the encoder knows {POSITIONS} positions.\n"
+            f"Give 3 to {POSITIONS}; longer texts are cut, shorter ones padded."
         )
 
 
 def _check_frozen_layers(frozen_layers: int, layers: int, lora_rank: int) -> None:
     if not 0 <= frozen_layers <= layers:
         raise WorkbenchError(
-            f"frozen_layers is {frozen_layers}, but the encoder has {layers} layers, its embeddings being the first.\n"
+            f"frozen_layers is {frozen_layers}, but the encoder has {layers} layers, its embeddings being "
+            "the first.\n"
             f"Give 0 to train all of them, {layers} to train the head alone, or a number between."
         )
     if lora_rank and frozen_layers == layers:
         raise WorkbenchError(
-            f"frozen_layers is {frozen_layers}, the whole encoder, which leaves no layer to lora_rank {lora_rank}.\n"
+            f"frozen_layers is {frozen_layers}, the whole encoder, which leaves no layer to the lora_rank "
+            f"of {lora_rank}.\n"
             "Give one of the two as 0."
         )

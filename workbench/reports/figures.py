@@ -49,8 +49,7 @@ def prepare_figure(text: str, name: str, key: str) -> PageFigure:
 def page_templates() -> str:
     """Return the look of figures on a light and on a dark page, as JSON for the page."""
     looks = {
-        scheme: build_template(ink, dark=scheme == "dark").to_plotly_json()
-        for scheme, ink in _INK.items()
+        scheme: build_template(ink, dark=scheme == "dark").to_plotly_json() for scheme, ink in _INK.items()
     }
     return embed_json(looks)
 

@@ -233,4 +233,3 @@ def _content_policy(scripts: Any) -> str:
 
 def _link(target: Path, folder: Path) -> str:
     return urllib.parse.quote(os.path.relpath(target, folder).replace(os.sep, "/"))
-

@@ -87,8 +87,7 @@ def read_results(summary: Path) -> list[ResultTable]:
     table = pd.read_csv(summary, dtype=text, keep_default_na=False, na_values={"log_loss": ["", "nan"]})
     measures = list(table.columns[table.columns.get_loc("seed") + 1 : -1])
     return [
-        _result_table(str(dataset), rows, measures)
-        for dataset, rows in table.groupby("dataset", sort=False)
+        _result_table(str(dataset), rows, measures) for dataset, rows in table.groupby("dataset", sort=False)
     ]
 
 
