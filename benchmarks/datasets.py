@@ -5,8 +5,7 @@
 FOLDER holds train/<class>/ and test/<class>/, such as CIFAR-10 as 60,000 JPEGs; without it as many small
 JPEGs are made. Both sides read the same files in turn, several times; medians and their ratios are printed
 beside the targets: the first time within 1.5 times one pass of the peer, the second time at least 8 times
-faster than it, peak memory beyond the imports under 1.5 times the arrays, and added, removed and changed files
-noticed.
+faster than it, peak memory beyond the imports under 1.5 times the arrays, and changed files noticed.
 """
 
 import argparse

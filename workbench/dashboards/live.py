@@ -6,11 +6,12 @@ executed notebook holds the finished curves, and training need not know that any
 """
 
 import atexit
-import html
 import json
 import logging
+import math
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,8 +22,11 @@ from workbench.events import EventReader, drop_replayed
 from workbench.runs import EVENTS_FILE, Run
 
 SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_BETWEEN_FIGURES = 4.0  # a figure blinks when it is replaced
 
 Event = dict[str, Any]
+
+_EMPTY = {"text/html": '<div style="height: 373px"></div>', "text/plain": ""}  # as the figure
 
 _followers: dict[Path, "Follower"] = {}  # by run folder: a second view takes the place of the first
 
@@ -30,8 +34,11 @@ _followers: dict[Path, "Follower"] = {}  # by run folder: a second view takes th
 class View(Protocol):
     """Something that shows a run."""
 
-    def show(self, events: Sequence[Event], new: Sequence[Event]) -> None:
-        """Show all `events` of a run, of which `new` were not there the last time."""
+    def show(self, events: Sequence[Event], new: Sequence[Event], at_once: bool) -> None:
+        """Show all `events` of a run, of which `new` were not there the last time.
+
+        Unless told to do it `at_once`, the view may wait for the next time; there will be one.
+        """
 
 
 def live(run: Run) -> None:
@@ -77,24 +84,31 @@ class Follower:
 
     def catch_up(self, *_: Any) -> None:
         """Show what was logged since the last time; returns when it has been shown."""
+        self._look(at_once=True)
+
+    def stop(self) -> None:
+        """Let go of the log and of the shell."""
+        with self._lock:
+            self._stop()
+
+    def _follow(self) -> None:
+        while not self._stopped.wait(SECONDS_BETWEEN_LOOKS):
+            self._look(at_once=False)
+
+    def _look(self, at_once: bool) -> None:
         with self._lock:
             if self._stopped.is_set():
                 return
             try:
                 new = self._reader.read()
                 self._events = drop_replayed(self._events + new)
-                self.view.show(self._events, new)
                 ended = any(event["type"] == "end" for event in new)
+                self.view.show(self._events, new, at_once or ended)
             except Exception:
                 logging.getLogger(__name__).exception("The live view failed; training goes on.")
                 ended = True
             if ended:
                 self._stop()
-
-    def stop(self) -> None:
-        """Let go of the log and of the shell."""
-        with self._lock:
-            self._stop()
 
     def _stop(self) -> None:
         if self._stopped.is_set():
@@ -105,38 +119,46 @@ class Follower:
         else:
             atexit.unregister(self.catch_up)
 
-    def _follow(self) -> None:
-        while not self._stopped.wait(SECONDS_BETWEEN_LOOKS):
-            self.catch_up()
-
 
 class NotebookView:
-    """One figure below the cell that made this view, its title the state of training."""
+    """A line and a figure below the cell that made this view, replaced as training goes on."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._display_id = uuid.uuid4().hex
+        self._status_id, self._figure_id = uuid.uuid4().hex, uuid.uuid4().hex
         self._shown = False
+        self._stale = False  # there is an epoch that the figure does not show
+        self._drawn = -math.inf  # when the figure was drawn last
 
-    def show(self, events: Sequence[Event], new: Sequence[Event]) -> None:
-        from IPython.display import display
-
-        if self._shown and not new:
-            return
-        display(self._draw(events), raw=True, display_id=self._display_id, update=self._shown)
-        self._shown = True
+    def show(self, events: Sequence[Event], new: Sequence[Event], at_once: bool) -> None:
+        if new or not self._shown:
+            self._display({"text/plain": describe_training(events)}, self._status_id)
+        if not self._shown:
+            self._display(_EMPTY, self._figure_id)
+            self._shown = True
+        self._stale |= any(event["type"] == "epoch" for event in new)
+        rested = time.monotonic() - self._drawn >= SECONDS_BETWEEN_FIGURES
+        if self._stale and (at_once or rested):
+            # JupyterLab's plotly renderer draws once and ignores updates; another kind of output in
+            # between makes it start afresh.
+            self._display(_EMPTY, self._figure_id)
+            self._display(self._draw(events), self._figure_id)
+            self._stale, self._drawn = False, time.monotonic()
 
     def _draw(self, events: Sequence[Event]) -> dict[str, Any]:
-        """Return the figure as a bundle that replaces what is shown; a Figure would be appended."""
+        """Return the curves as a bundle that replaces what is shown; a Figure would be appended."""
         from workbench.figures import plot_learning_curves
 
-        status = describe_training(events)
         figure = plot_learning_curves({self.name: events})
-        figure.update_layout(title=dict(text=html.escape(status), font_size=13))
         return {
             "application/vnd.plotly.v1+json": json.loads(figure.to_json()),
-            "text/plain": status,
+            "text/plain": "Learning curves",
         }
+
+    def _display(self, data: dict[str, Any], display_id: str) -> None:
+        from IPython.display import display
+
+        display(data, raw=True, display_id=display_id, update=self._shown)
 
 
 class PlainView:
@@ -145,7 +167,7 @@ class PlainView:
     def __init__(self, attempt: int) -> None:
         self.attempt = attempt
 
-    def show(self, events: Sequence[Event], new: Sequence[Event]) -> None:
+    def show(self, events: Sequence[Event], new: Sequence[Event], at_once: bool) -> None:
         for event in new:
             if event["attempt"] == self.attempt and event["type"] == "fit":
                 self.epochs = event["epochs"]

@@ -113,6 +113,6 @@ def _download(load: Any, name: str) -> Any:
             raise
         raise OfflineError(
             f"keras.datasets.{name} could not be downloaded: {error}\n"
-            "Connect this machine to the internet and try again, copy ~/.keras/datasets from a machine that has it, "
-            "or use images or texts of your own: dataset=folder:PATH or dataset=csv:PATH."
+            "Connect this machine to the internet and try again, copy ~/.keras/datasets from a machine that "
+            "has it, or use images or texts of your own: dataset=folder:PATH or dataset=csv:PATH."
         ) from error

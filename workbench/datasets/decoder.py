@@ -113,8 +113,8 @@ def hash_bytes(data: bytes) -> str:
 def _decode_plain_jpeg(data: bytes) -> Image.Image | None:
     """Return the image in a small JPEG without EXIF data, None for any other file.
 
-    For a small file `Image.open` takes longer to read the header than libjpeg to decode the image. The markers
-    are those of ITU-T T.81, annex B.
+    For a small file `Image.open` takes longer to read the header than libjpeg to decode the image. The
+    markers are those of ITU-T T.81, annex B.
     """
     if data[:2] != b"\xff\xd8":
         return None

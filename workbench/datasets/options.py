@@ -37,8 +37,8 @@ class Options:
         fractions = [self.val_fraction or 0.0, self.test_fraction or 0.0]
         if min(fractions) < 0 or sum(fractions) >= 1:
             raise WorkbenchError(
-                f"val_fraction={self.val_fraction} and test_fraction={self.test_fraction} are no parts of a whole "
-                "that leave something to train on.\nGive fractions of at least 0 whose sum is less than 1."
+                f"val_fraction={self.val_fraction} and test_fraction={self.test_fraction} leave nothing "
+                "to train on.\nGive fractions of at least 0 whose sum is less than 1."
             )
 
     def to_json(self) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Who trains and who tests: stratified splits that follow from the seed and the samples' ids alone.
 
-No random generator is involved. Every sample has a rank, a hash of the seed and its id; the samples of a class
-are ordered by rank, and the first of them are the test set, the next ones the validation set. So a split is the
-same on every machine and with every version of numpy, and hardly moves when samples are added.
+No random generator is involved. Every sample has a rank, a hash of the seed and its id; the samples of a
+class are ordered by rank, and the first of them are the test set, the next ones the validation set. So a
+split is the same on every machine and with every version of numpy, and hardly moves when samples are added.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from workbench.errors import WorkbenchError
 DEFAULT_FRACTION = 0.1
 LEFT_OUT = ""
 _GIVEN = np.array(["train", "val", "test"], "<U5")  # the stricter, the later: a test set is never touched
+_ROUNDING = 1e-9
 _LEAST = 3  # samples of a class that a subset keeps, so that every split can have one
 
 
@@ -114,9 +115,7 @@ def split_samples(
     for label, class_name in enumerate(class_names):
         free = np.flatnonzero((labels[leader] == label) & (group_strictness == 0))
         free = free[np.argsort(place[leader[free]])]
-        for part, size in _part_sizes(len(free), fractions, class_name).items():
-            group_part[free[:size]] = part
-            free = free[size:]
+        group_part[free] = _carve(sizes[free].tolist(), fractions, class_name)
     return Assignment(
         parts=np.where(strictness == group_strictness[group], group_part[group], LEFT_OUT),
         copies=len(ids) - len(sizes),
@@ -150,27 +149,46 @@ def _carved_fractions(parts: np.ndarray, asked: dict[str, float | None]) -> dict
     return {part: fraction for part, fraction in fractions.items() if fraction > 0}
 
 
-def _part_sizes(count: int, fractions: dict[str, float], class_name: str) -> dict[str, int]:
-    """Return how many of `count` distinct samples of a class go to each carved split; one at least trains."""
-    if count <= len(fractions):
+def _carve(sizes: Sequence[int], fractions: dict[str, float], class_name: str) -> list[str]:
+    """Return the split of each group of equal samples of a class.
+
+    A group goes to the first split with room for all of it, else to train, so that one with many copies does
+    not distort a small test set; every split gets at least one group.
+
+    Args:
+        sizes: Samples in each group, by rank.
+        fractions: Of the samples of the class, for each split to carve.
+        class_name: For messages.
+    """
+    if len(sizes) <= len(fractions):
         raise WorkbenchError(
-            f"Class {class_name!r} has {count} distinct sample{'s' * (count != 1)} to share among "
-            f"{', '.join(['train', *fractions])} (copies count once, and not if a given val or test set has one).\n"
-            "Each split needs one: add samples, leave the class out, or set val_fraction or test_fraction to 0."
+            f"Class {class_name!r} has {len(sizes)} distinct sample{'s' * (len(sizes) != 1)} outside given "
+            f"val and test sets, and {', '.join(['train', *fractions])} need one each.\n"
+            "Add samples, leave the class out, or set val_fraction or test_fraction to 0."
         )
-    sizes: dict[str, int] = {}
-    for waiting, (part, fraction) in zip(range(len(fractions), 0, -1), fractions.items(), strict=True):
-        most = count - sum(sizes.values()) - waiting  # one each for training and the parts that follow
-        sizes[part] = min(max(1, int(fraction * count + 0.5)), most)
-    return sizes
+    room = {part: int(fraction * sum(sizes) + 0.5) for part, fraction in fractions.items()}
+    parts = []
+    for size in sizes:
+        part = next((part for part, left in room.items() if size <= left), "train")
+        parts.append(part)
+        if part in room:
+            room[part] -= size
+    for part in ["train", *fractions]:
+        if part not in parts:
+            largest = max(parts, key=parts.count)
+            donors = [number for number, other in enumerate(parts) if other == largest]
+            parts[min(donors, key=lambda number: sizes[number])] = part
+    return parts
 
 
 def _apportion(counts: np.ndarray, least: np.ndarray, total: int) -> np.ndarray:
     """Return sizes that sum to `total` in the proportions of `counts`, each at least `least`."""
+    fixed = np.zeros(len(counts), bool)  # those that get their least, because their proportion is less
     exact = counts * (total / counts.sum())
-    sizes = np.maximum(np.floor(exact).astype(int), least)
-    while sizes.sum() > total:
-        sizes[np.argmax(np.where(sizes > least, sizes - exact, -np.inf))] -= 1
-    while sizes.sum() < total:
-        sizes[np.argmax(np.where(sizes < counts, exact - sizes, -np.inf))] += 1
+    while (too_small := exact < least - _ROUNDING).any():
+        fixed |= too_small
+        scale = (total - least[fixed].sum()) / counts[~fixed].sum()
+        exact = np.where(fixed, least, counts * scale)
+    sizes = np.floor(exact + _ROUNDING).astype(int)
+    sizes[np.argsort(sizes - exact, kind="stable")[: total - sizes.sum()]] += 1  # the largest remainders
     return sizes

@@ -1,8 +1,11 @@
 """A table of texts: .csv, .tsv, .parquet or .jsonl with a text column and a label column."""
 
+import bz2
+import gzip
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import lzma
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,7 +136,7 @@ def _read_json_lines(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
     records = []
-    for number, line in enumerate(_open_binary(path), start=1):
+    for number, line in enumerate(_read_lines(path), start=1):
         if not line.strip():
             continue
         try:
@@ -146,13 +149,10 @@ def _read_json_lines(path: Path) -> "pd.DataFrame":
     return pd.DataFrame(records)
 
 
-def _open_binary(path: Path) -> Any:
-    import bz2
-    import gzip
-    import lzma
-
+def _read_lines(path: Path) -> Iterator[bytes]:
     opener = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}.get(path.suffix.lower(), open)
-    return opener(path, "rb")
+    with opener(path, "rb") as file:
+        yield from file
 
 
 def _find_column(table: "pd.DataFrame", kind: str, asked: str, usual: Sequence[str], path: Path) -> str:
@@ -220,14 +220,15 @@ def _incomplete(
 def _not_utf8(path: Path) -> WorkbenchError:
     """Return the error for a text file in another encoding, with the place of its first strange byte."""
     offset = 0
-    for number, line in enumerate(_open_binary(path), start=1):
+    for number, line in enumerate(_read_lines(path), start=1):
         try:
             line.decode()
         except UnicodeDecodeError as error:
             return WorkbenchError(
                 f"{show_path(path)} is not UTF-8: line {number} holds the byte 0x{line[error.start]:02x}, "
                 f"byte {offset + error.start} of the file.\n"
-                f"Convert it from the encoding that it has, for instance: iconv -f LATIN1 -t UTF-8 {path.name}"
+                "Convert it from the encoding that it has, for instance with: "
+                f"iconv -f LATIN1 -t UTF-8 {path.name} > utf8-{path.name}"
             )
         offset += len(line)
     raise AssertionError(f"{path} is UTF-8 after all")

@@ -98,7 +98,7 @@ def _all_classes(model: LogisticRegression, features: Any, dataset: "Dataset") -
 
 
 def _pixels(images: np.ndarray, chosen: np.ndarray, factor: int) -> np.ndarray:
-    """Return (n, features) float32 in 0 to 1: the chosen images averaged over squares of `factor` pixels, flat.
+    """Return the chosen images averaged over squares of `factor` pixels: (n, features) float32 from 0 to 1.
 
     Pixels beyond the last whole square are left out.
     """

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from workbench.evaluation.predictions import Predictions
 
 
@@ -25,7 +26,7 @@ def spread_over_classes(labels: np.ndarray, count: int) -> np.ndarray:
     return chosen[:count]
 
 
-def find_worst_mistakes(predictions: "Predictions", count: int) -> pd.DataFrame:
+def find_worst_mistakes(predictions: "Predictions", count: int) -> "pd.DataFrame":
     """Return the wrongly classified samples with the highest loss, worst first.
 
     Args:
@@ -36,6 +37,8 @@ def find_worst_mistakes(predictions: "Predictions", count: int) -> pd.DataFrame:
         Columns `sample` (index into the test set), `id`, `true` and `predicted` (class names),
         `probability` (of the predicted class), `probability_true` and `loss` (of this sample, nats).
     """
+    import pandas as pd  # figures need this module and are light without pandas
+
     labels, probabilities = predictions.labels, predictions.probabilities
     guesses = probabilities.argmax(axis=1)
     samples = np.arange(len(labels))

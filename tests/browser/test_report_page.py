@@ -1,0 +1,183 @@
+"""The report in a real browser, without a network."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import workbench as wb
+from workbench.datasets import Dataset, Split
+from workbench.runs import write_json
+
+pytestmark = pytest.mark.browser
+
+HOSTILE = "</script><script>window.ran = 1</script><img src=x onerror='window.ran = 1'>猫"
+CLASSES = (HOSTILE, "<a href='javascript:window.ran=1'>b</a>", "犬", 'd "e" & f')
+
+
+def need(found: Any, what: str) -> Any:
+    """Return what was found; without it skip, or fail where everything has to be tested."""
+    if not found and os.environ.get("CI"):
+        pytest.fail(f"CI is set, and {what} is missing")
+    if not found:
+        pytest.skip(f"needs {what}")
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        sync_playwright = None
+    start = need(sync_playwright, "playwright (pip install playwright)")
+    chromium = need(shutil.which("chromium") or shutil.which("google-chrome"), "Chromium")
+    with start() as playwright:
+        opened = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+        )
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A report with every kind of figure, and hostile text wherever text comes from data."""
+    project = tmp_path_factory.mktemp("project")
+    (project / "workbench.toml").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project)
+        yield _build(project)
+
+
+def _build(project: Path) -> Path:
+    steps = {}
+    for label, fill in (("prepare", _prepare), (f"train {HOSTILE}", _train), ("evaluate", _evaluate)):
+        folder = f"runs/small/{label.partition(' ')[0]}"
+        run = wb.start_run(folder, parameters={"note": HOSTILE}, name=label)
+        fill(run)
+        (run.path / "executed.ipynb").write_text("{}")
+        run.finish(accuracy=0.5)
+        steps[label] = {"run": folder, "state": "done", "notebook": "n.ipynb", "step": label, "error": None}
+    failure = {"error": HOSTILE, "cell": 1, "cells": 2, "source": HOSTILE, "output": HOSTILE}
+    steps["broken"] = {"run": "", "state": "failed", "notebook": HOSTILE, "step": "broken", "error": failure}
+    state = {"pipeline": "small", "title": f"Title {HOSTILE}", "file": "pipelines/small.yaml", "steps": steps}
+    write_json(project / "runs/small/state.json", state)
+    return wb.build_report("runs/small")
+
+
+def _prepare(run: wb.Run) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (8, 8, 8, 3)).astype(np.uint8)
+    ids = np.array([str(number) for number in range(8)])
+    split = Split({"image": images}, {"label": np.arange(8) % 4}, ids)
+    texts = Split({"text": np.array([HOSTILE] * 8, dtype=object)}, {"label": np.arange(8) % 4}, ids)
+    data = Dataset("d", "image-classification", split, split, split, CLASSES, "0" * 32, {}, {})
+    words = Dataset("d", "text-classification", texts, texts, texts, CLASSES, "0" * 32, {}, {})
+    run.save_figure("samples", wb.figures.plot_samples(split, CLASSES))
+    run.save_figure("class_balance", wb.figures.plot_class_balance(data))
+    run.save_figure("text_lengths", wb.figures.plot_text_lengths(words))
+    run.save_table("texts", wb.tables.table_text_samples(texts, CLASSES))
+    write_json(run.artifacts / "data_card.json", {"title": HOSTILE, "classes": {HOSTILE: {"train": 1}}})
+
+
+def _train(run: wb.Run) -> None:
+    for epoch in range(3):
+        metrics = {"loss": 1 / (epoch + 1), "val_loss": float("nan"), HOSTILE: 0.5}
+        run.log.write("epoch", epoch=epoch, metrics=metrics, seconds=1)
+
+
+def _evaluate(run: wb.Run) -> None:
+    for classes in (4, 100):
+        names = [*CLASSES, *map(str, range(4, classes))]
+        figure = wb.figures.plot_confusion_matrix(np.eye(classes, dtype=int), names, HOSTILE)
+        run.save_figure(f"confusion_{classes}", figure)
+    row = {"dataset": HOSTILE, "model": HOSTILE, "kind": "model", "run": "runs/small/train", "seed": 0}
+    row |= {"accuracy": 0.5, "macro_f1": 0.5, "log_loss": 0.5, "test_samples": 8}
+    run.save_table("summary", pd.DataFrame([row]))
+
+
+@pytest.fixture
+def page(browser: Any, report: Path) -> Iterator[Any]:
+    """The report, opened offline; what went wrong since is in `page.problems`."""
+    context = browser.new_context(offline=True, viewport={"width": 1280, "height": 800})
+    opened = context.new_page()
+    opened.problems = []
+    opened.on("console", lambda message: opened.problems.append(f"{message.type}: {message.text}"))
+    opened.on("pageerror", lambda error: opened.problems.append(str(error)))
+    opened.on("requestfailed", lambda request: opened.problems.append(f"failed: {request.url[:200]}"))
+    opened.on("request", lambda request: _note_foreign(opened.problems, request.url))
+    opened.goto(report.as_uri())
+    yield opened
+    context.close()
+
+
+def _note_foreign(problems: list[str], url: str) -> None:
+    if not url.startswith(("file:", "data:", "blob:")):
+        problems.append(f"request: {url}")
+
+
+def wait_until(page: Any, condition: str, seconds: float = 30) -> None:
+    """Wait until a JavaScript expression is true; the page's policy forbids playwright's own way."""
+    for _ in range(round(seconds * 10)):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(100)
+    pytest.fail(f"never true: {condition}")
+
+
+def wait_for_figures(page: Any) -> int:
+    """Wait until every figure is drawn and return how many there are."""
+    wait_until(
+        page, "[...document.querySelectorAll('.canvas')].every((each) => each.querySelector('.main-svg'))"
+    )
+    return page.locator(".canvas").count()
+
+
+def test_draws_every_figure_without_a_request_or_an_error(page: Any) -> None:
+    assert wait_for_figures(page) == 6
+    assert page.problems == []
+
+
+def test_hostile_text_is_shown_and_does_not_run(page: Any) -> None:
+    wait_for_figures(page)
+    page.evaluate("document.querySelectorAll('details').forEach((each) => each.open = true)")
+    assert page.evaluate("window.ran") is None
+    assert HOSTILE in page.inner_text("h1")
+    assert page.locator("img").count() == 0
+    assert page.locator("svg a").count() == 0
+    assert "犬" in page.locator(".canvas").nth(1).inner_text()
+
+
+def test_fits_windows_of_any_width(page: Any) -> None:
+    wait_for_figures(page)
+    page.evaluate("document.querySelectorAll('details').forEach((each) => each.open = true)")
+    for width in (1600, 600, 360):
+        page.set_viewport_size({"width": width, "height": 800})
+        wait_until(page, f"document.documentElement.scrollWidth <= {width}", seconds=5)
+
+
+def test_figures_follow_the_colours_of_the_page(page: Any) -> None:
+    wait_for_figures(page)
+    ink = "getComputedStyle(document.querySelector('.canvas .xtitle')).fill"
+    light = page.evaluate(ink)
+    page.emulate_media(color_scheme="dark")
+    wait_until(page, f"{ink} != '{light}'")
+    assert page.problems == []
+
+
+def test_link_to_a_run_opens_it(page: Any) -> None:
+    page.locator("#data .links a").first.click()
+    assert page.evaluate("document.querySelector(location.hash).open")
+
+
+def test_prints_with_its_figures(page: Any) -> None:
+    wait_for_figures(page)
+    page.emulate_media(color_scheme="dark")
+    printed = page.pdf()
+    assert printed.count(b"/Subtype /Image") >= 1
+    assert page.problems == []
