@@ -75,7 +75,7 @@ def write_catalog(project: Path, source: dict[str, str], **fields: object) -> No
         "citation": "none",
     }
     catalog = {"datasets": {"table": entry | fields}, "weights": {}}
-    (project / "data" / "catalog.yaml").write_text(yaml.safe_dump(catalog))
+    (project / "data" / "catalog.yaml").write_text(yaml.safe_dump(catalog, sort_keys=False))
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -201,17 +201,14 @@ def test_a_member_is_taken_out_and_nothing_else(tmp_path, write):
 
 
 @pytest.mark.parametrize("write", [write_zip, write_tar])
-@pytest.mark.parametrize("name", ["../evil", "data/../../evil", "/tmp/evil"])
-@pytest.mark.parametrize("member", ["data", "."])
-def test_an_archive_cannot_write_outside_its_folder(tmp_path, write, name, member):
+@pytest.mark.parametrize(
+    ("member", "name"),
+    [("data", "data/../../evil"), ("data", "/tmp/evil"), (".", "../evil"), (".", "/tmp/evil")],
+)
+def test_an_archive_cannot_write_outside_its_folder(tmp_path, write, member, name):
     archive = write(tmp_path / "archive", {"data/good": b"good", name: b"evil"})
-    folder = tmp_path / "deep" / "folder"
-    try:
-        extract_member(archive, member, folder)
-    except WorkbenchError as error:
-        assert "leads out of its folder" in str(error)
-    else:
-        assert member == "data"  # what is not asked for is not looked at
+    with pytest.raises(WorkbenchError, match="leads out of its folder"):
+        extract_member(archive, member, tmp_path / "deep" / "folder")
     assert {path.name for path in files_below(tmp_path)} <= {"archive", "good"}
 
 
@@ -250,7 +247,7 @@ def wheel(tmp_path, monkeypatch) -> dict[str, str]:
             "tiny_table/__init__.py": b"raise SystemExit('installed code must not run')",
             "tiny_table/table.csv": TABLE.encode(),
             "tiny_table-1.0.dist-info/METADATA": metadata,
-            "tiny_table-1.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            "tiny_table-1.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nTag: py3-none-any\n",
             "tiny_table-1.0.dist-info/RECORD": b"",
         },
     )
@@ -304,7 +301,7 @@ def test_a_spec_of_unknown_kind_lists_the_kinds():
 
 def test_an_entry_without_a_checksum_is_refused(project):
     write_catalog(project, {"kind": "url", "url": "http://127.0.0.1/table.csv"})
-    with pytest.raises(WorkbenchError, match="'table'.* without sha256"):
+    with pytest.raises(WorkbenchError, match=r"'table'.* without sha256"):
         load_dataset("table")
 
 
@@ -331,7 +328,7 @@ def test_digits_are_scikit_learns(tmp_path):
 
 
 def test_without_a_network_keras_data_says_what_else_to_use(tmp_path):
-    script = "from workbench.datasets import load_dataset; load_dataset('cifar10', cache_dir='cache')"
+    script = f"from workbench.datasets import load_dataset; load_dataset('cifar10', cache_dir='{tmp_path}')"
     nowhere = dict.fromkeys(("https_proxy", "http_proxy"), "http://127.0.0.1:9")
     environment = os.environ | nowhere | {"KERAS_HOME": str(tmp_path), "no_proxy": ""}
     failed = subprocess.run(
@@ -339,11 +336,12 @@ def test_without_a_network_keras_data_says_what_else_to_use(tmp_path):
     )
     assert "OfflineError: keras.datasets.cifar10 could not be downloaded" in failed.stderr
     assert "folder:PATH" in failed.stderr
-    (ROOT / "cache").exists()
 
 
 @pytest.mark.network
-@pytest.mark.parametrize("name", [name for name, e in load_catalog().items() if e["source"]["kind"] == "keras"])
+@pytest.mark.parametrize(
+    "name", [name for name, e in load_catalog().items() if e["source"]["kind"] == "keras"]
+)
 def test_datasets_of_keras_load(name, tmp_path):
     try:
         dataset = load_dataset(name, cache_dir=tmp_path)

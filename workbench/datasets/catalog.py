@@ -81,7 +81,7 @@ def source_name(source: Mapping[str, Any]) -> str:
 def entry_stamp(entry: Mapping[str, Any]) -> str:
     """Return the identity of what an entry gives: its checksum, source and options, not its prose."""
     content = {key: value for key, value in entry.items() if key not in ("title", "licence", "citation")}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 
 def catalog_path() -> Path:
