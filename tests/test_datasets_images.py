@@ -241,7 +241,8 @@ def test_unreadable_images_can_be_left_out_and_are_listed(folder, load):
     (folder / "cat" / "broken.png").write_bytes(b"no image")
     (folder / "dog" / "empty.png").touch()
     dataset = load(folder, on_error="skip")
-    assert sorted(dataset.card["unreadable"]) == ["cat/broken.png", "dog/empty.png"]
+    reason = "it is not a PNG, JPEG, BMP or WebP image"
+    assert dataset.card["left_out"] == {"cat/broken.png": reason, "dog/empty.png": reason}
     assert len(all_ids(dataset)) == 20
 
 

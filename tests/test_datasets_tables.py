@@ -124,7 +124,7 @@ def test_incomplete_rows_can_be_left_out_and_are_listed(table, tmp_path, load):
     table.loc[6, "label"] = None
     table.to_csv(tmp_path / "table.csv", index=False)
     dataset = load(tmp_path / "table.csv", on_error="skip")
-    assert dataset.card["incomplete_rows"] == [3, 7]
+    assert dataset.card["left_out"] == {"row 3": "no text", "row 7": "no label"}
     assert set(texts_by_id(dataset)) == {str(row) for row in range(1, 61)} - {"3", "7"}
 
 

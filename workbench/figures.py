@@ -30,7 +30,7 @@ _GRID = "rgba(128,128,128,0.22)"
 _LABEL_LENGTH = 28  # characters of a class or run name that fit beside an axis
 _TILE = 96  # pixels along the longer side of a sample image
 _GAP = 14  # pixels between sample images
-_COLUMNS = 6  # of sample images; as many fit a narrow page
+_COLUMNS = 5  # of sample images; as many fit a narrow page
 _CAPTION_LENGTH = 17  # characters that fit under a sample image
 _MOST_ANNOTATED_CLASSES = 12  # with numbers in the cells of a confusion matrix
 _MOST_NAMED_CLASSES = 50
@@ -111,8 +111,8 @@ def plot_images(images: np.ndarray, captions: Sequence[str], title: str) -> go.F
     lines = max(caption.count("\n") + 1 for caption in captions)
     tiles = [_thumbnail(image) for image in images]
     sheet, corners = _arrange(tiles, room=12 + 14 * lines)
-    height, width = sheet.shape[:2]
-    figure = _new_figure(title, height=height + 72, margin=dict(l=0, r=0, t=56, b=16))
+    height, width = sheet.shape[:2]  # in pixels, also of the figure: captions keep their place
+    figure = _new_figure(title, width=width, height=height + 56, margin=dict(l=0, r=0, t=56, b=0))
     figure.add_trace(go.Image(source=_png(sheet), hoverinfo="skip"))
     figure.add_trace(
         go.Scatter(
@@ -126,8 +126,8 @@ def plot_images(images: np.ndarray, captions: Sequence[str], title: str) -> go.F
             textfont_size=11,
         )
     )
-    figure.update_xaxes(visible=False, range=[0, width], constrain="domain", constraintoward="left")
-    figure.update_yaxes(visible=False, range=[height, 0], scaleanchor="x")
+    figure.update_xaxes(visible=False, range=[0, width])
+    figure.update_yaxes(visible=False, range=[height, 0])
     return figure
 
 

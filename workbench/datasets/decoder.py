@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 _SMALL = 1 << 18  # pixels
@@ -46,6 +46,9 @@ def decode_block(folder: str, files: Sequence[str], image_size: Sequence[int], t
             hashes[file] = hash_bytes(data)
             image, size = decode_image(data, image_size)
             pixels = image.tobytes()
+        except UnidentifiedImageError:
+            errors[file] = "it is not a PNG, JPEG, BMP or WebP image"
+            continue
         except Exception as error:  # Pillow raises a dozen kinds for broken files; each is reported
             errors[file] = str(error) or type(error).__name__
             continue

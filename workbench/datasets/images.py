@@ -27,6 +27,7 @@ from workbench.runs import show_path
 _BLOCK_BYTES = 2 << 20  # decoded images that are handled together, about
 _BLOCK_IMAGES = 500
 _WORTH_A_PROCESS = 1000  # images; to start a process takes as long as to decode about this many small ones
+_LISTED = 20  # sizes in the data card
 _SHOWN = 5  # sizes in a message
 
 
@@ -83,7 +84,7 @@ def decode_files(
         shape=(len(rows), *max(shapes)),
         digests=np.array(digests, "S16"),
         rows=np.array(rows),
-        facts={"image_sizes": _count_sizes(sizes), "unreadable": errors},
+        facts={"image_sizes": _count_sizes(sizes), "left_out": errors},
     )
 
 
@@ -111,7 +112,9 @@ def _first_size(folder: Path, files: Sequence[str]) -> tuple[int, int]:
 
 def _count_sizes(sizes: Counter) -> dict[str, int]:
     """Return how many images there are of each "height x width", the most frequent first."""
-    return {f"{height} x {width}": count for (height, width), count in sizes.most_common()}
+    counts = {f"{height} x {width}": count for (height, width), count in sizes.most_common(_LISTED)}
+    others = sizes.total() - sum(counts.values())
+    return counts | ({"others": others} if others else {})
 
 
 def _decode_blocks(blocks: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -174,7 +177,7 @@ def _unreadable(folder: Path, errors: dict[str, str]) -> WorkbenchError:
 def _mixed_sizes(folder: Path, sizes: Counter) -> WorkbenchError:
     shown = [f"{count} of {size}" for size, count in _count_sizes(sizes).items()]
     return WorkbenchError(
-        f"The images in {show_path(folder)} have {len(shown)} different sizes (height x width): "
+        f"The images in {show_path(folder)} have {len(sizes)} different sizes (height x width): "
         f"{', '.join(shown[:_SHOWN])}{', …' * (len(shown) > _SHOWN)}.\n"
         "A network needs one size: give image_size, such as [64, 64]."
     )

@@ -169,6 +169,7 @@ def _card(
             "left_out_of_training": assignment.left_out,
             "conflicting_labels": assignment.conflicts,
         },
+        "left_out": {},
         **samples.facts,
         **content.facts,
         "options": source.options.to_json(),

@@ -44,10 +44,14 @@ def read_table(path: Path, options: Options, labels: Mapping[str, str] | None = 
     texts = [_as_text(value) for value in table[text_column].tolist()]
     names = [_as_name(value) for value in table[label_column].tolist()]
     rows = [row for row, name in enumerate(names) if labels is None or name in labels]
-    incomplete = [row for row in rows if not names[row] or not texts[row].strip()]
+    incomplete = {
+        row: "no label" if texts[row].strip() else "no text"
+        for row in rows
+        if not names[row] or not texts[row].strip()
+    }
     if incomplete and options.on_error == "raise":
-        raise _incomplete(path, incomplete, texts, text_column, label_column)
-    rows = sorted(set(rows) - set(incomplete))
+        raise _incomplete(path, incomplete, text_column, label_column)
+    rows = [row for row in rows if row not in incomplete]
     if labels is not None:
         names = [labels.get(name, name) for name in names]
     class_names = _class_names({names[row] for row in rows}, labels, path, label_column)
@@ -57,7 +61,7 @@ def read_table(path: Path, options: Options, labels: Mapping[str, str] | None = 
         labels=np.array([index[names[row]] for row in rows], np.int64),
         ids=[str(row + 1) for row in rows],
         class_names=class_names,
-        facts={"incomplete_rows": [row + 1 for row in incomplete]},
+        facts={"left_out": {f"row {row + 1}": reason for row, reason in incomplete.items()}},
     )
 
 
@@ -205,10 +209,8 @@ def _class_names(
         return tuple(sorted(names))
 
 
-def _incomplete(
-    path: Path, rows: list[int], texts: list[str], text_column: str, label_column: str
-) -> WorkbenchError:
-    lacking = [f"row {row + 1} (no {'label' if texts[row].strip() else 'text'})" for row in rows[:_SHOWN]]
+def _incomplete(path: Path, rows: dict[int, str], text_column: str, label_column: str) -> WorkbenchError:
+    lacking = [f"row {row + 1} ({reason})" for row, reason in list(rows.items())[:_SHOWN]]
     return WorkbenchError(
         f"{show_path(path)} has {len(rows)} incomplete row{'s' * (len(rows) != 1)}, with no text in column "
         f"{text_column!r} or no label in column {label_column!r}: "

@@ -65,7 +65,7 @@ def tokenize(tokenizer: "Tokenizer", texts: Sequence[str] | np.ndarray) -> dict[
 
 
 def build_encoder(
-    encoder: str, tokenizer: "Tokenizer", frozen_layers: int = 0, lora_rank: int = 0
+    encoder: str, tokenizer: "Tokenizer", *, frozen_layers: int = 0, lora_rank: int = 0
 ) -> keras.Model:
     """Build a model that turns the tokens of a text into vectors.
 
@@ -90,11 +90,13 @@ def build_encoder(
         backbone = _build_small_transformer(tokenizer.get_vocab_size())
     else:
         backbone = keras_hub.models.Backbone.from_preset(str(_pretrained(encoder)))
+    _check_training(frozen_layers, lora_rank, backbone.num_layers + 1, backbone.hidden_dim)
     _choose_trained_weights(backbone, frozen_layers, lora_rank)
     shape = (tokenizer.padding["length"],)
     inputs = {name: keras.Input(shape, dtype="int32", name=name) for name in ("token_ids", "padding_mask")}
     one_segment = keras.ops.zeros_like(inputs["token_ids"])  # BERT can also take pairs of texts
-    return keras.Model(inputs, backbone({**inputs, "segment_ids": one_segment})["sequence_output"])
+    vectors = backbone({**inputs, "segment_ids": one_segment})["sequence_output"]
+    return keras.Model(inputs, vectors, name="encoder")
 
 
 def predict_texts(run_folder: str | Path, texts: Sequence[str]) -> np.ndarray:
@@ -156,25 +158,19 @@ def _build_small_transformer(vocabulary_size: int) -> "BertBackbone":
 
 
 def _choose_trained_weights(backbone: "BertBackbone", frozen_layers: int, lora_rank: int) -> None:
-    embeddings = [
+    backbone.pooled_dense.trainable = False  # it only reads [CLS], and nothing comes of it here
+    if lora_rank:
+        backbone.enable_lora(lora_rank)
+        return
+    embeddings = (
         backbone.token_embedding,
         backbone.position_embedding,
         backbone.segment_embedding,
         backbone.embeddings_layer_norm,
-    ]
-    layers = [embeddings, *([layer] for layer in backbone.transformer_layers)]
-    _check_frozen_layers(frozen_layers, len(layers), lora_rank)
-    if not 0 <= lora_rank < backbone.hidden_dim:
-        raise WorkbenchError(
-            f"lora_rank is {lora_rank}, but the rank lies below the encoder's width, {backbone.hidden_dim}.\n"
-            f"Give 0 to train the weights themselves, or a small rank such as 4, 8 or 16."
-        )
-    backbone.pooled_dense.trainable = False  # it only reads [CLS], and nothing comes of it here
-    if lora_rank:
-        backbone.enable_lora(lora_rank)
-    for parts in layers[:frozen_layers]:
-        for layer in parts:
-            layer.trainable = False
+    )
+    for parts in [embeddings, *zip(backbone.transformer_layers)][:frozen_layers]:
+        for part in parts:
+            part.trainable = False
 
 
 def _pretrained(encoder: str) -> Path:
@@ -211,16 +207,21 @@ def _check_length(max_length: int) -> None:
         )
 
 
-def _check_frozen_layers(frozen_layers: int, layers: int, lora_rank: int) -> None:
+def _check_training(frozen_layers: int, lora_rank: int, layers: int, width: int) -> None:
     if not 0 <= frozen_layers <= layers:
         raise WorkbenchError(
             f"frozen_layers is {frozen_layers}, but the encoder has {layers} layers, its embeddings being "
             "the first.\n"
             f"Give 0 to train all of them, {layers} to train the head alone, or a number between."
         )
-    if lora_rank and frozen_layers == layers:
+    if not 0 <= lora_rank < width:
         raise WorkbenchError(
-            f"frozen_layers is {frozen_layers}, the whole encoder, which leaves no layer to the lora_rank "
-            f"of {lora_rank}.\n"
+            f"lora_rank is {lora_rank}, but a rank lies below the encoder's width, {width}.\n"
+            "Give 0 to train the weights themselves, or a small rank such as 4, 8 or 16."
+        )
+    if lora_rank and frozen_layers:
+        raise WorkbenchError(
+            f"frozen_layers is {frozen_layers} and lora_rank is {lora_rank}, but LoRA freezes every layer and "
+            "trains its own matrices.\n"
             "Give one of the two as 0."
         )

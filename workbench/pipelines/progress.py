@@ -16,6 +16,8 @@ from workbench.events import EventReader
 from workbench.pipelines.runner import PipelineState, StepState, Watch
 from workbench.runs import EVENTS_FILE, show_path
 
+SECONDS_BETWEEN_LINES = 5.0  # of epochs, where there is no live table
+
 STYLES = {
     "fresh": "dim",
     "pending": "dim",
@@ -116,11 +118,12 @@ class _TableView:
 
 
 class _LineView:
-    """One plain line for each thing that happens; no carriage returns, no colours."""
+    """One plain line for each thing that happens, though not for every short epoch; no control codes."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._seen: dict[str, str] = {}
+        self._quiet_until = 0.0
         self._trainings: dict[str, _Training] = {}
 
     def update(self, state: PipelineState) -> None:
@@ -129,7 +132,8 @@ class _LineView:
             if self._seen.get(step.label) != step.state:
                 self._seen[step.label] = step.state
                 self._print(step.label, _describe(step))
-            if step.state == "running" and training.follow():
+            if step.state == "running" and training.follow() and time.monotonic() > self._quiet_until:
+                self._quiet_until = time.monotonic() + SECONDS_BETWEEN_LINES
                 self._print(step.label, f"epoch {training.text}  {format_metrics(training.metrics)}")
 
     def _print(self, label: str, text: str) -> None:

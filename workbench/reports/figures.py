@@ -20,6 +20,7 @@ class PageFigure:
 
     key: str  # the id of its element
     title: str
+    width: int | None  # pixels; None for the width of the page
     height: int  # pixels
     json: str  # safe inside <script type="application/json">
 
@@ -40,10 +41,9 @@ def prepare_figure(text: str, name: str, key: str) -> PageFigure:
     top = margin.get("t", build_template().layout.margin.t)
     margin["t"] = _LEGEND_MARGIN if "legend" in layout else _TOP_MARGIN
     layout.pop("template", None)
-    layout["autosize"] = True
-    layout.pop("width", None)
     height = max(120, round(height - top + margin["t"]))
-    return PageFigure(key, title, height, embed_json({"data": figure["data"], "layout": layout}))
+    text = embed_json({"data": figure["data"], "layout": layout})
+    return PageFigure(key, title, layout.get("width"), height, text)
 
 
 def page_templates() -> str:
