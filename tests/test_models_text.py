@@ -119,6 +119,18 @@ def test_lora_trains_queries_and_values_beside_their_frozen_kernels(tokenizer):
     assert trained == 2 * [[layer, name] for layer in ("query", "value") for name in added]
 
 
+def test_lora_is_merged_into_the_weights_of_a_saved_model(tokenizer, tmp_path):
+    encoder = build_encoder("small-transformer", tokenizer, lora_rank=2)
+    before = encoder.predict(tokenize(tokenizer, TEXTS), verbose=0)
+    for weight in encoder.trainable_weights:
+        weight.assign(keras.random.normal(weight.shape, stddev=0.5, seed=0))
+    after = encoder.predict(tokenize(tokenizer, TEXTS), verbose=0)
+    encoder.save(tmp_path / "encoder.keras")
+    loaded = keras.saving.load_model(tmp_path / "encoder.keras")
+    assert np.abs(after - before).max() > 0.1
+    np.testing.assert_allclose(loaded.predict(tokenize(tokenizer, TEXTS), verbose=0), after, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("settings", "advice"),
     [
@@ -143,6 +155,11 @@ def test_length_that_the_encoder_cannot_take_is_told_the_range(max_length):
 def test_images_are_refused():
     with pytest.raises(WorkbenchError, match=r"type ndarray, not texts.*\n.*02_train_cnn"):
         load_tokenizer("small-transformer", np.zeros((2, 8, 8, 1)), max_length=8)
+
+
+def test_single_text_is_not_taken_for_a_list_of_its_characters(tokenizer):
+    with pytest.raises(WorkbenchError, match=r"each of its 4 characters.*\nPut it into a list"):
+        tokenize(tokenizer, "Fine")
 
 
 def test_unknown_encoder_is_told_the_known_ones():

@@ -1,6 +1,6 @@
 """Decode image files to pixels; also run as a child process, with one line of JSON for each block in and out.
 
-It imports nothing of Workbench, so that the process starts quickly.
+It imports neither Workbench nor numpy, so that the process starts quickly.
 """
 
 import hashlib
@@ -8,11 +8,11 @@ import io
 import json
 import struct
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
@@ -34,16 +34,16 @@ def decode_block(folder: str, files: Sequence[str], image_size: Sequence[int], t
         target: The file to write.
 
     Returns:
-        JSON: `target`; `shapes`, `digests` (hex) and `sizes` ([height, width] before resizing) of the images
-        in it, and `read`, their positions among `files`; `errors`, the messages for unreadable files;
-        `hashes` of the files as they were read.
+        JSON: `target`; for the images in it, `read`, their positions among `files`, `shapes`, and `digests` (hex,
+        one after another); `sizes`, how many had which [height, width] before resizing; `hashes` of all files as
+        they were read, null if that failed; `errors`, messages by file.
     """
-    shapes, digests, sizes, read, errors, hashes, block = [], [], [], [], {}, {}, []
+    shapes, digests, sizes, read, errors, hashes, block = [], [], Counter(), [], {}, [], []
     for position, file in enumerate(files):
+        hashes.append(None)
         try:
-            with open(f"{folder}/{file}", "rb", buffering=0) as opened:
-                data = opened.read()
-            hashes[file] = hash_bytes(data)
+            data = _read(f"{folder}/{file}")
+            hashes[position] = hash_bytes(data)
             image, size = decode_image(data, image_size)
             pixels = image.tobytes()
         except UnidentifiedImageError:
@@ -55,18 +55,18 @@ def decode_block(folder: str, files: Sequence[str], image_size: Sequence[int], t
         shape = (image.height, image.width, 1 if image.mode == "L" else 3)
         shapes.append(shape)
         digests.append(digest_pixels(pixels, shape))
-        sizes.append(size)
+        sizes[size] += 1
         read.append(position)
         block.append(pixels)
     Path(target).write_bytes(b"".join(block))
     return {
         "target": target,
-        "shapes": shapes,
-        "digests": digests,
-        "sizes": sizes,
         "read": read,
-        "errors": errors,
+        "shapes": shapes,
+        "digests": "".join(digests),
+        "sizes": list(sizes.items()),
         "hashes": hashes,
+        "errors": errors,
     }
 
 
@@ -101,16 +101,20 @@ def digest_pixels(pixels: bytes, shape: tuple[int, int, int]) -> str:
     An image whose three channels are equal has the digest of the same image in grey.
     """
     if shape[2] == 3 and pixels[0] == pixels[1] == pixels[2]:
-        channels = np.frombuffer(pixels, np.uint8).reshape(-1, 3)
-        if (channels == channels[:, :1]).all():
-            pixels, shape = channels[:, 0].tobytes(), (*shape[:2], 1)
-    digest = hashlib.blake2b(pixels, digest_size=16, key=b"%d,%d,%d" % shape)
-    return digest.hexdigest()
+        red = pixels[::3]
+        if red == pixels[1::3] == pixels[2::3]:
+            pixels, shape = red, (*shape[:2], 1)
+    return hashlib.blake2b(pixels, digest_size=16, key=b"%d,%d,%d" % shape).hexdigest()
 
 
 def hash_bytes(data: bytes) -> str:
     """Return the hex identity of a file's content."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.read()
 
 
 def _decode_plain_jpeg(data: bytes) -> Image.Image | None:
@@ -138,6 +142,8 @@ def _decode_plain_jpeg(data: bytes) -> Image.Image | None:
 
 def _to_grey_or_colour(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits; "I" holds them in 32
+        import numpy as np  # takes longer to import than all the rest
+
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.has_transparency_data:
         grey = image.mode in ("LA", "La")

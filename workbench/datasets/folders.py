@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import time
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +17,7 @@ from workbench.datasets.samples import Content, Samples
 from workbench.errors import WorkbenchError
 from workbench.runs import show_path
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 _SHOWN = 5  # names in a message
 
 
@@ -25,22 +27,24 @@ class Listing:
 
     Args:
         folder: The folder.
-        files: Its images as sorted paths relative to it, with `/`.
-        stats: Size in bytes, and times of change of content and of status (ns), of each image.
-        folders: Its subfolders, likewise sorted and relative.
+        files: The paths of its images relative to it, with `/`, in a fixed order.
+        stats: (n, 3) int64, size in bytes and times of change of content and of status (ns) of each image.
+        folders: Its subfolders, likewise.
         others: How many files are no images.
+        time: When the folder was read (ns).
     """
 
     folder: Path
     files: list[str]
-    stats: list[tuple[int, int, int]]
+    stats: np.ndarray
     folders: list[str]
     others: int
+    time: int
 
     def stamp(self) -> str:
         """Return a hex identity of the names, sizes and times, which changes when any file does."""
         names = hashlib.sha256("\0".join(self.files).encode())
-        names.update(np.array(self.stats, np.int64).tobytes())
+        names.update(self.stats.tobytes())
         return names.hexdigest()
 
 
@@ -56,17 +60,26 @@ def scan_folder(folder: Path) -> Listing:
             "Give folder:PATH with the path of a folder of images, one subfolder for each class; "
             "a relative path starts at the project root."
         )
-    found: list[tuple[str, tuple[int, int, int]]] = []
-    folders: list[str] = []
-    others = _walk(str(folder), "", found, folders)
-    if not found:
+    now = time.time_ns()
+    files, folders, stats, others = [], [], array("q"), 0
+    for path, below, names, descriptor in os.fwalk(folder, follow_symlinks=True):
+        prefix = path[len(str(folder)) + 1 :] + "/" if path != str(folder) else ""
+        below[:] = sorted(name for name in below if name[0] != ".")
+        folders += [prefix + name for name in below]
+        for name in sorted(names):
+            if name.lower().endswith(SUFFIXES) and name[0] != ".":
+                status = os.stat(name, dir_fd=descriptor)
+                files.append(prefix + name)
+                stats.extend((status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+            else:
+                others += name[0] != "."
+    if not files:
         raise WorkbenchError(
             f"There is no image in {show_path(folder)} ({others} other files, {len(folders)} subfolders).\n"
-            f"Put images ({', '.join(sorted(SUFFIXES))}) into one subfolder for each class."
+            f"Put images ({', '.join(SUFFIXES)}) into one subfolder for each class."
         )
-    found.sort()
-    _check_names(folder, [name for name, _ in found])
-    return Listing(folder, [name for name, _ in found], [stat for _, stat in found], sorted(folders), others)
+    _check_names(folder, files)
+    return Listing(folder, files, np.array(stats, np.int64).reshape(-1, 3), folders, others, now)
 
 
 def read_folder(listing: Listing, options: Options, learn: Callable[[dict[str, str]], None]) -> Samples:
@@ -92,25 +105,6 @@ def read_folder(listing: Listing, options: Options, learn: Callable[[dict[str, s
         decode=partial(_decode, listing.folder, files, options, learn),
         facts={"files_ignored": listing.others},
     )
-
-
-def _walk(folder: str, prefix: str, found: list[tuple[str, tuple[int, int, int]]], folders: list[str]) -> int:
-    """Add the images and subfolders below `folder`; return the number of other files."""
-    others = 0
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            name = entry.name
-            if name.startswith("."):
-                continue
-            if entry.is_dir():
-                folders.append(prefix + name)
-                others += _walk(entry.path, f"{prefix}{name}/", found, folders)
-            elif name[name.rfind(".") :].lower() in SUFFIXES:
-                status = entry.stat()
-                found.append((prefix + name, (status.st_size, status.st_mtime_ns, status.st_ctime_ns)))
-            else:
-                others += 1
-    return others
 
 
 def _check_names(folder: Path, names: list[str]) -> None:

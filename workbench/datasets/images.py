@@ -66,13 +66,13 @@ def decode_files(
     ]
     written, rows, digests, errors, sizes = [], [], [], {}, Counter()
     for start, block in zip(starts, _decode_blocks(blocks), strict=True):
-        learn(block["hashes"])
+        learn({file: known for file, known in zip(files[start:], block["hashes"], strict=False) if known})
         errors |= block["errors"]
         if errors and on_error == "raise":
             raise _unreadable(folder, errors)
         rows += [start + position for position in block["read"]]
-        digests += map(bytes.fromhex, block["digests"])
-        sizes.update(map(tuple, block["sizes"]))
+        digests.append(block["digests"])
+        sizes.update({tuple(size): count for size, count in block["sizes"]})
         written.append((block["target"], [tuple(shape) for shape in block["shapes"]]))
     if not rows:
         raise _unreadable(folder, errors)
@@ -82,7 +82,7 @@ def decode_files(
     return Content(
         blocks=(_read_block(target, shapes) for target, shapes in written if shapes),
         shape=(len(rows), *max(shapes)),
-        digests=np.array(digests, "S16"),
+        digests=np.frombuffer(bytes.fromhex("".join(digests)), "S16"),
         rows=np.array(rows),
         facts={"image_sizes": _count_sizes(sizes), "left_out": errors},
     )

@@ -5,11 +5,14 @@ the next time only the directories are read.
 """
 
 import hashlib
+import io
 import json
-import time
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from workbench.datasets.cache import write_file
 from workbench.datasets.folders import Listing
@@ -29,7 +32,7 @@ class FolderIndex:
         place = hashlib.sha256(str(listing.folder).encode()).hexdigest()[:32]
         self._listing = listing
         self._whole = cache / "folders" / f"{place}.json"  # identity of the folder as it was seen last
-        self._files = cache / "folders" / f"{place}.files.json"  # name → hash, size and times of each file
+        self._files = cache / "folders" / f"{place}.npz"  # name, hash, size and times of each file
         self._read: dict[str, str] = {}
         self._stamp = ""
 
@@ -53,23 +56,39 @@ class FolderIndex:
 
     def _update(self, seen: str) -> str:
         """Hash the files that are new or changed, write the index, and return the identity of the whole."""
-        now = time.time_ns()
-        old = _read_json(self._files)
-        lines, files = [], {}
-        for name, facts in zip(self._listing.files, self._listing.stats, strict=True):
-            digest, *known = old.get(name, ("",))
-            if name in self._read:
-                digest = self._read[name]
-            elif known != list(facts):
-                digest = _hash_file(self._listing.folder / name)
-            lines.append(f"{digest} {name}\n")
-            if now - max(facts[1:]) > _SETTLED_AFTER:
-                files[name] = (digest, *facts)
+        listing = self._listing
+        old = self._load()
+        digests = []
+        for name, facts in zip(listing.files, listing.stats.tolist(), strict=True):
+            digest = self._read.get(name)
+            if digest is None:
+                digest, *known = old.get(name, ("",))
+                if known != facts:
+                    digest = _hash_file(listing.folder / name)
+            digests.append(digest)
+        lines = map("{} {}\n".format, digests, listing.files)
         stamp = hashlib.sha256("".join(lines).encode()).hexdigest()[:32]
-        settled = len(files) == len(lines)
-        write_file(self._files, json.dumps(files).encode())
-        write_file(self._whole, json.dumps({"stamp": stamp, "seen": seen if settled else ""}).encode())
+        settled = listing.time - listing.stats[:, 1:].max(axis=1) > _SETTLED_AFTER
+        content = io.BytesIO()
+        np.savez(
+            content,
+            names=np.array(listing.files)[settled],
+            digests=np.array(digests)[settled],
+            stats=listing.stats[settled],
+        )
+        write_file(self._files, content.getvalue())
+        whole = {"stamp": stamp, "seen": seen if settled.all() else ""}
+        write_file(self._whole, json.dumps(whole).encode())
         return stamp
+
+    def _load(self) -> dict[str, list[Any]]:
+        """Return [hash, size, times] of every file that was settled when it was read, by name."""
+        try:
+            with np.load(self._files, allow_pickle=False) as files:
+                names, digests, stats = (files[key].tolist() for key in ("names", "digests", "stats"))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return {}  # none yet, or damaged: the files are read again
+        return {name: [digest, *facts] for name, digest, facts in zip(names, digests, stats, strict=True)}
 
 
 def _hash_file(path: Path) -> str:

@@ -125,14 +125,14 @@ def split_samples(
 
 
 def rank(ids: np.ndarray, split_seed: int) -> np.ndarray:
-    """Return the pseudo-random ranks of samples, (n,) S16, which follow from seed and id alone."""
-    seeded = hashlib.blake2b(f"{split_seed}\n".encode(), digest_size=16)
+    """Return the pseudo-random ranks of samples, (n,) uint64, which follow from seed and id alone."""
+    seeded = hashlib.blake2b(f"{split_seed}\n".encode(), digest_size=8)
     ranks = []
     for name in ids.tolist():
         digest = seeded.copy()
         digest.update(name.encode())
         ranks.append(digest.digest())
-    return np.array(ranks, "S16")
+    return np.frombuffer(b"".join(ranks), ">u8").astype(np.uint64)
 
 
 def _carved_fractions(parts: np.ndarray, asked: dict[str, float | None]) -> dict[str, float]:

@@ -56,7 +56,11 @@ def tokenize(tokenizer: "Tokenizer", texts: Sequence[str] | np.ndarray) -> dict[
     Returns:
         `token_ids` (n, max_length) int32, and `padding_mask` of the same shape: 1 for a token, 0 for
         padding.
+
+    Raises:
+        WorkbenchError: These are no texts, or a single one that is not in a list.
     """
+    _check_texts(texts)
     encodings = tokenizer.encode_batch(list(texts))
     return {
         "token_ids": np.array([encoding.ids for encoding in encodings], np.int32),
@@ -191,9 +195,16 @@ def _pretrained(encoder: str) -> Path:
 
 
 def _check_texts(texts: Sequence[str] | np.ndarray) -> None:
-    if not isinstance(texts[0], str):
+    if isinstance(texts, str):
         raise WorkbenchError(
-            f"A text encoder was given samples of the type {type(texts[0]).__name__}, not texts.\n"
+            f"One text was given where many are taken, so that each of its {len(texts)} characters would be "
+            "a text.\n"
+            "Put it into a list."
+        )
+    strange = {type(text).__name__ for text in texts} - {"str"}
+    if strange:
+        raise WorkbenchError(
+            f"A text encoder was given samples of the type {', '.join(sorted(strange))}, not texts.\n"
             "Give a dataset of texts, such as reviews or csv:PATH; images are for 02_train_cnn."
         )
 
@@ -221,7 +232,7 @@ def _check_training(frozen_layers: int, lora_rank: int, layers: int, width: int)
         )
     if lora_rank and frozen_layers:
         raise WorkbenchError(
-            f"frozen_layers is {frozen_layers} and lora_rank is {lora_rank}, but LoRA freezes every layer and "
-            "trains its own matrices.\n"
+            f"frozen_layers is {frozen_layers} and lora_rank is {lora_rank}, but LoRA freezes every layer "
+            "and trains matrices of its own.\n"
             "Give one of the two as 0."
         )
