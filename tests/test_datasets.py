@@ -145,10 +145,24 @@ def test_a_dataset_made_in_memory_can_be_saved(tmp_path):
     assert opened.train.x.dtype == object
 
 
-def test_a_saved_dataset_is_never_overwritten(digits, tmp_path):
+def test_an_earlier_dataset_is_replaced_finished_or_not(digits, tmp_path):
+    saved = digits.save(tmp_path / "saved")
+    (saved / "dataset.json").unlink()
     digits.save(tmp_path / "saved")
-    with pytest.raises(WorkbenchError, match="exists already"):
-        digits.save(tmp_path / "saved")
+    assert_equal(open_dataset(digits.save(tmp_path / "saved")), digits)
+
+
+def test_a_folder_with_something_else_is_not_replaced(digits, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").touch()
+    with pytest.raises(WorkbenchError, match=r"'chapter\.tex'"):
+        digits.save(tmp_path / "thesis")
+    assert (tmp_path / "thesis" / "chapter.tex").exists()
+
+
+def test_a_dataset_can_be_saved_after_the_cache_was_cleared(digits, tmp_path):
+    shutil.rmtree(tmp_path / "cache")
+    assert_equal(open_dataset(digits.save(tmp_path / "saved")), digits)
 
 
 def test_a_prepared_run_gives_its_dataset(table):

@@ -203,6 +203,15 @@ def test_many_images_decoded_by_several_processes_stay_in_their_places(tmp_path,
         np.testing.assert_array_equal(found, [values[int(name[2:6])] for name in split.ids])
 
 
+def test_a_decoding_process_that_dies_is_an_error(tmp_path, load, monkeypatch):
+    for number in range(2000):
+        write_image(tmp_path / "many" / "ab"[number % 2] / f"{number}.bmp", (2, 2))
+    (tmp_path / "dies.py").write_text("raise SystemExit(3)")
+    monkeypatch.setattr("workbench.datasets.decoder.__file__", str(tmp_path / "dies.py"))
+    with pytest.raises(WorkbenchError, match="ended early, with status 3"):
+        load(tmp_path / "many")
+
+
 def test_the_same_image_in_two_formats_falls_on_one_side(folder, load):
     for number in range(10):
         Image.open(folder / "cat" / f"{number}.png").save(folder / "cat" / f"copy-{number}.bmp")
@@ -287,6 +296,27 @@ def test_a_test_class_without_training_images_is_named(tmp_path, load):
         load(tmp_path / "data")
 
 
+def test_splits_without_classes_are_no_classes(tmp_path, load):
+    for name in ("train", "test"):
+        for number in range(4):
+            write_image(tmp_path / "data" / name / f"{number}.png")
+    with pytest.raises(WorkbenchError, match="no folders of classes in them"):
+        load(tmp_path / "data")
+
+
+def test_a_link_to_nowhere_is_an_unreadable_image(folder, load):
+    (folder / "cat" / "lost.png").symlink_to(folder / "nowhere.png")
+    with pytest.raises(WorkbenchError, match=r"lost\.png cannot be read: .*No such file"):
+        load(folder)
+    assert list(load(folder, on_error="skip").card["left_out"]) == ["cat/lost.png"]
+
+
+def test_linked_class_folders_are_followed(folder, load, tmp_path):
+    shutil.move(folder / "cat", tmp_path / "cats")
+    (folder / "cat").symlink_to(tmp_path / "cats")
+    assert load(folder).class_names == ("cat", "dog")
+
+
 def test_a_folder_beside_the_splits_is_named(tmp_path, load):
     for name in ("train/a", "train/b", "backup/a"):
         write_image(tmp_path / "data" / name / "1.png")
@@ -309,7 +339,7 @@ def test_a_missing_folder_is_named(tmp_path, load):
 def test_a_folder_without_images_says_which_files_count(tmp_path, load):
     (tmp_path / "data" / "a").mkdir(parents=True)
     (tmp_path / "data" / "a" / "table.csv").touch()
-    with pytest.raises(WorkbenchError, match=r"no image in .*1 other files(.|\n)*\.png"):
+    with pytest.raises(WorkbenchError, match=r"no image in .*, but 1 other files(.|\n)*\.png"):
         load(tmp_path / "data")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from workbench.datasets.cache import build_folder, discard_folder
 from workbench.datasets.storage import damaged, file_name, link_array, open_array, write_array
 from workbench.errors import WorkbenchError
 from workbench.runs import show_path, write_json
@@ -106,26 +107,27 @@ class Dataset:
     def save(self, folder: str | Path) -> Path:
         """Write the dataset as a prepared folder that stands alone, and return its path.
 
-        Array files become hard links to the cache where the file system allows it, else copies.
+        Array files become hard links to the cache where the file system allows it, else copies. An earlier
+        dataset in the folder is replaced.
 
         Raises:
-            WorkbenchError: The folder exists already.
+            WorkbenchError: The folder holds something else.
         """
         target = Path(folder)
         if target.exists():
-            raise WorkbenchError(
-                f"{show_path(target)} exists already, and a saved dataset is never overwritten.\n"
-                "Give another folder, or remove this one first."
-            )
-        target.mkdir(parents=True)
-        if self.path:
+            _require_prepared(target)
+            discard_folder(target)
+        return build_folder(target.parent, lambda temporary: self._write(temporary, target.name))
+
+    def _write(self, folder: Path, name: str) -> str:
+        if self.path and (self.path / MANIFEST).is_file():
             files = read_manifest(self.path)["files"]
             for file in files:
-                link_array(self.path / file, target / file)
+                link_array(self.path / file, folder / file)
         else:
-            files = write_arrays(target, self.splits())
-        write_manifest(target, self, files)
-        return target
+            files = write_arrays(folder, self.splits())
+        write_manifest(folder, self, files)
+        return name
 
 
 def open_dataset(folder: Path) -> Dataset:
@@ -195,6 +197,17 @@ def fingerprint(task: str, class_names: tuple[str, ...], files: dict[str, dict[s
     digests = {file: facts["digest"] for file, facts in sorted(files.items())}
     text = json.dumps([task, list(class_names), digests])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _require_prepared(folder: Path) -> None:
+    """Refuse a folder with anything in it that is not of a dataset, finished or not."""
+    starts = (MANIFEST, f".{MANIFEST}", *(f"{part}." for part in PARTS))
+    strange = [path.name for path in folder.iterdir() if not path.name.startswith(starts)]
+    if strange:
+        raise WorkbenchError(
+            f"{show_path(folder)} holds something that is no dataset: {strange[0]!r}.\n"
+            "Nothing was written. Give a folder that does not exist yet."
+        )
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

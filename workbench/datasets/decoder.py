@@ -6,6 +6,7 @@ It imports neither Workbench nor numpy, so that the process starts quickly.
 import hashlib
 import io
 import json
+import signal
 import struct
 import sys
 from collections import Counter
@@ -17,9 +18,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 _SMALL = 1 << 18  # pixels
-_FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # JPEG markers of baseline, extended and progressive frames
-_SKIPPED = frozenset({0xC4, 0xDB, 0xDD, 0xFE, 0xE0, *range(0xE2, 0xF0)})  # before the frame; 0xE1 is EXIF
+_FRAMES = frozenset({0xFFC0, 0xFFC1, 0xFFC2})  # JPEG markers of baseline, extended, progressive frames
+_SKIPPED = frozenset({0xFFC4, 0xFFDB, 0xFFDD, 0xFFFE, 0xFFE0, *range(0xFFE2, 0xFFF0)})  # 0xFFE1 is EXIF
+_SEGMENT = struct.Struct(">HH")  # marker, length
 _FRAME = struct.Struct(">BHHB")  # bits a sample, height, width, channels
+_SHAPE = struct.Struct("<III")
 _MODES = {1: "L", 3: "RGB"}
 _ORIENTED = frozenset({"exif", "xmp", "Raw profile type exif"})  # where a file may say which side is up
 
@@ -34,15 +37,16 @@ def decode_block(folder: str, files: Sequence[str], image_size: Sequence[int], t
         target: The file to write.
 
     Returns:
-        JSON: `target`; for the images in it, `read`, their positions among `files`, `shapes`, and `digests` (hex,
-        one after another); `sizes`, how many had which [height, width] before resizing; `hashes` of all files as
-        they were read, null if that failed; `errors`, messages by file.
+        JSON: `target`; for the images in it, `read`, their positions among `files`, `shapes`, and `digests`
+        (hex, one after another); `sizes`, how many had which [height, width] before resizing; `hashes` of all
+        files as they were read, null if that failed; `errors`, messages by file.
     """
     shapes, digests, sizes, read, errors, hashes, block = [], [], Counter(), [], {}, [], []
     for position, file in enumerate(files):
         hashes.append(None)
         try:
-            data = _read(f"{folder}/{file}")
+            with open(f"{folder}/{file}", "rb", buffering=0) as opened:
+                data = opened.read()
             hashes[position] = hash_bytes(data)
             image, size = decode_image(data, image_size)
             pixels = image.tobytes()
@@ -104,17 +108,12 @@ def digest_pixels(pixels: bytes, shape: tuple[int, int, int]) -> str:
         red = pixels[::3]
         if red == pixels[1::3] == pixels[2::3]:
             pixels, shape = red, (*shape[:2], 1)
-    return hashlib.blake2b(pixels, digest_size=16, key=b"%d,%d,%d" % shape).hexdigest()
+    return hashlib.blake2b(pixels, digest_size=16, person=_SHAPE.pack(*shape)).hexdigest()
 
 
 def hash_bytes(data: bytes) -> str:
     """Return the hex identity of a file's content."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
-def _read(path: str) -> bytes:
-    with open(path, "rb", buffering=0) as file:
-        return file.read()
 
 
 def _decode_plain_jpeg(data: bytes) -> Image.Image | None:
@@ -127,16 +126,16 @@ def _decode_plain_jpeg(data: bytes) -> Image.Image | None:
         return None
     at = 2
     try:
-        while data[at] == 0xFF and data[at + 1] in _SKIPPED:
-            at += 2 + int.from_bytes(data[at + 2 : at + 4])
-        if data[at] != 0xFF or data[at + 1] not in _FRAMES:
+        while (segment := _SEGMENT.unpack_from(data, at))[0] in _SKIPPED:
+            at += 2 + segment[1]
+        if segment[0] not in _FRAMES:
             return None
         precision, height, width, channels = _FRAME.unpack_from(data, at + 4)
         if precision != 8 or channels not in _MODES or height * width > _SMALL:
             return None
         mode = _MODES[channels]
         return Image.frombytes(mode, (width, height), data, "jpeg", mode, "")
-    except (IndexError, ValueError, struct.error):  # broken; Image.open says how
+    except (ValueError, struct.error):  # broken; Image.open says how
         return None
 
 
@@ -154,5 +153,6 @@ def _to_grey_or_colour(image: Image.Image) -> Image.Image:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one ends it
     for line in sys.stdin:
         print(json.dumps(decode_block(**json.loads(line))), flush=True)

@@ -4,6 +4,7 @@ import hashlib
 import os
 import time
 from array import array
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -27,9 +28,9 @@ class Listing:
 
     Args:
         folder: The folder.
-        files: The paths of its images relative to it, with `/`, in a fixed order.
+        files: The paths of its images relative to it, with `/`, folder by folder.
         stats: (n, 3) int64, size in bytes and times of change of content and of status (ns) of each image.
-        folders: Its subfolders, likewise.
+        folders: How many images lie directly in it (as "") and in each subfolder, in the order of `files`.
         others: How many files are no images.
         time: When the folder was read (ns).
     """
@@ -37,7 +38,7 @@ class Listing:
     folder: Path
     files: list[str]
     stats: np.ndarray
-    folders: list[str]
+    folders: dict[str, int]
     others: int
     time: int
 
@@ -61,21 +62,19 @@ def scan_folder(folder: Path) -> Listing:
             "a relative path starts at the project root."
         )
     now = time.time_ns()
-    files, folders, stats, others = [], [], array("q"), 0
-    for path, below, names, descriptor in os.fwalk(folder, follow_symlinks=True):
-        prefix = path[len(str(folder)) + 1 :] + "/" if path != str(folder) else ""
+    files, folders, stats, others = [], {}, array("q"), 0
+    for path, below, names, descriptor in os.fwalk(folder, follow_symlinks=True, onerror=_refuse):
         below[:] = sorted(name for name in below if name[0] != ".")
-        folders += [prefix + name for name in below]
-        for name in sorted(names):
-            if name.lower().endswith(SUFFIXES) and name[0] != ".":
-                status = os.stat(name, dir_fd=descriptor)
-                files.append(prefix + name)
-                stats.extend((status.st_size, status.st_mtime_ns, status.st_ctime_ns))
-            else:
-                others += name[0] != "."
+        place = path[len(str(folder)) + 1 :]
+        images = sorted(name for name in names if name.lower().endswith(SUFFIXES) and name[0] != ".")
+        for name in images:
+            files.append(f"{place}/{name}" if place else name)
+            stats.extend(_stat(name, descriptor))
+        folders[place] = len(images)
+        others += sum(name[0] != "." for name in names) - len(images)
     if not files:
         raise WorkbenchError(
-            f"There is no image in {show_path(folder)} ({others} other files, {len(folders)} subfolders).\n"
+            f"There is no image in {show_path(folder)}, but {others} other files.\n"
             f"Put images ({', '.join(SUFFIXES)}) into one subfolder for each class."
         )
     _check_names(folder, files)
@@ -90,66 +89,92 @@ def read_folder(listing: Listing, options: Options, learn: Callable[[dict[str, s
         options: The size of the images, and what to do with unreadable ones.
         learn: Is told the hashes of the files when they are read.
     """
-    parts, names = _read_layout(listing)
-    trained = {name for name, part in zip(names, parts, strict=True) if part in ("", "train")}
-    _check_classes(listing, names, parts, trained)
-    class_names = tuple(sorted(trained))
-    index = {name: label for label, name in enumerate(class_names)}
+    layout = _read_layout(listing)
+    class_names = _read_classes(listing, layout)
+    counts = list(listing.folders.values())
+    labels = [class_names.index(name) if name in class_names else -1 for _, name in layout]
     files = np.array(listing.files)
     return Samples(
         task="image-classification",
         ids=files,
-        labels=np.array([index[name] for name in names], np.int64),
-        parts=np.array(parts, "<U5"),
+        labels=np.repeat(np.array(labels, np.int64), counts),
+        parts=np.repeat(np.array([part for part, _ in layout], "<U5"), counts),
         class_names=class_names,
         decode=partial(_decode, listing.folder, files, options, learn),
         facts={"files_ignored": listing.others},
     )
 
 
-def _check_names(folder: Path, names: list[str]) -> None:
-    for name in names:
+def _refuse(error: OSError) -> None:
+    raise WorkbenchError(
+        f"The folder {show_path(Path(error.filename))} cannot be read: {error.strerror}.\n"
+        "Give yourself the right to read it, or move it out of the dataset."
+    ) from error
+
+
+def _stat(name: str, descriptor: int) -> tuple[int, int, int]:
+    try:
+        status = os.stat(name, dir_fd=descriptor)
+    except OSError:  # a link to nowhere; it is reported as unreadable when it is decoded
+        return 0, 0, 0
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _check_names(folder: Path, files: list[str]) -> None:
+    for file in files:
         try:
-            name.encode()
+            file.encode()
         except UnicodeEncodeError as error:
             raise WorkbenchError(
-                f"{show_path(folder)} holds an image whose name is not UTF-8: {os.fsencode(name)!r}.\n"
+                f"{show_path(folder)} holds an image whose name is not UTF-8: {os.fsencode(file)!r}.\n"
                 "Rename it, for instance with: convmv -f latin1 -t utf8 -r --notest FOLDER"
             ) from error
 
 
-def _read_layout(listing: Listing) -> tuple[list[str], list[str]]:
-    """Return the given split ("" for none) and the class of every image."""
-    top = [name for name in listing.folders if "/" not in name]
-    is_split = any(name.startswith("train/") for name in listing.folders)
-    if is_split and not set(top) <= set(PARTS):
-        strange = [name for name in top if name not in PARTS]
+def _read_layout(listing: Listing) -> list[tuple[str, str]]:
+    """Return the given split ("" for none) and the class ("" for none) that each folder stands for."""
+    levels = [tuple(folder.split("/")) if folder else () for folder in listing.folders]
+    is_split = any(names[0] == "train" for names in levels if len(names) > 1)
+    strange = sorted({names[0] for names in levels if names} - set(PARTS))
+    if is_split and strange:
         raise WorkbenchError(
             f"{show_path(listing.folder)} holds train/ with subfolders, and beside it {_some(strange)}.\n"
             "Keep only train/, val/ and test/ at the top, each with one subfolder for each class."
         )
-    depth = 1 if is_split else 0
-    levels = [name.split("/") for name in listing.files]
-    loose = [name for name, parts in zip(listing.files, levels, strict=True) if len(parts) < depth + 2]
-    if loose:
+    if not is_split and set(PARTS).issuperset(names[0] for names in levels if names):
         raise WorkbenchError(
-            f"{len(loose)} images in {show_path(listing.folder)} lie in no class folder: {_some(loose)}.\n"
-            "Put every image into a subfolder that is named after its class."
+            f"{show_path(listing.folder)} holds train/, val/ or test/, but no folders of classes in them.\n"
+            "Put the images into one subfolder for each class, such as train/cat/ and train/dog/."
         )
-    return [parts[0] if is_split else "" for parts in levels], [parts[depth] for parts in levels]
-
-
-def _check_classes(listing: Listing, names: list[str], parts: list[str], trained: set[str]) -> None:
-    where = show_path(listing.folder)
-    depth = 1 if parts[0] else 0
-    for folder in listing.folders:
-        levels = folder.split("/")
-        if len(levels) == depth + 1 and (not depth or levels[0] == "train") and levels[-1] not in trained:
+    layout = []
+    start = 0
+    for names, count in zip(levels, listing.folders.values(), strict=True):
+        part, *below = names if is_split and names else ("", *names)
+        if count and not below:
             raise WorkbenchError(
-                f"The class folder {folder!r} in {where} holds no image.\n"
-                "Add images to it, or remove the folder if there is no such class."
+                f"{count} images in {show_path(listing.folder)} lie in no class folder: "
+                f"{_some(listing.files[start : start + count])}.\n"
+                "Put every image into a subfolder that is named after its class."
             )
-    unknown = sorted(set(names) - trained)
+        layout.append((part, below[0] if below else ""))
+        start += count
+    return layout
+
+
+def _read_classes(listing: Listing, layout: list[tuple[str, str]]) -> tuple[str, ...]:
+    """Return the classes that can be learned, sorted."""
+    where = show_path(listing.folder)
+    trained, tested = Counter(), Counter()  # images by class
+    for (part, name), count in zip(layout, listing.folders.values(), strict=True):
+        if name:
+            (trained if part in ("", "train") else tested)[name] += count
+    empty = [name for name, count in trained.items() if not count]
+    if empty:
+        raise WorkbenchError(
+            f"The class folder {empty[0]!r} in {where} holds no image.\n"
+            "Add images to it, or remove the folder if there is no such class."
+        )
+    unknown = sorted(set(+tested) - set(trained))
     if unknown:
         raise WorkbenchError(
             f"{where} has val or test images of classes that train/ does not have: {_some(unknown)}.\n"
@@ -160,6 +185,7 @@ def _check_classes(listing: Listing, names: list[str], parts: list[str], trained
             f"{where} has one class only, {next(iter(trained))!r}.\n"
             "Classification needs at least two: add a subfolder for each further class."
         )
+    return tuple(sorted(trained))
 
 
 def _decode(

@@ -26,14 +26,16 @@ from workbench.runs import show_path
 
 _BLOCK_BYTES = 2 << 20  # decoded images that are handled together, about
 _BLOCK_IMAGES = 500
-_WORTH_A_PROCESS = 1000  # images; to start a process takes as long as to decode about this many small ones
+_SECONDS_PER_IMAGE = 1e-4
+_SECONDS_PER_PIXEL = 1e-8
+_WORTH_A_PROCESS = 0.1  # seconds of work; to start a process takes about as long
 _LISTED = 20  # sizes in the data card
 _SHOWN = 5  # sizes in a message
 
 
 def decode_files(
     folder: Path,
-    files: Sequence[str],
+    files: list[str],
     image_size: Sequence[int],
     on_error: str,
     scratch: Path,
@@ -52,40 +54,52 @@ def decode_files(
     Raises:
         WorkbenchError: An image is unreadable, or the sizes differ and none is asked for.
     """
-    height, width = image_size or _first_size(folder, files)
-    step = min(max(_BLOCK_BYTES // (3 * height * width), 1), _BLOCK_IMAGES)
-    starts = range(0, len(files), step)
-    blocks = [
-        {
-            "folder": str(folder),
-            "files": list(files[start : start + step]),
-            "image_size": list(image_size),
-            "target": str(scratch / f"{start}.pixels"),
-        }
-        for start in starts
-    ]
-    written, rows, digests, errors, sizes = [], [], [], {}, Counter()
-    for start, block in zip(starts, _decode_blocks(blocks), strict=True):
-        learn({file: known for file, known in zip(files[start:], block["hashes"], strict=False) if known})
-        errors |= block["errors"]
+    blocks, workers = _plan_blocks(folder, files, image_size, scratch)
+    start, rows, digests, shapes, sizes, errors = 0, [], [], [], Counter(), {}
+    for block, result in zip(blocks, _decode_blocks(blocks, workers), strict=True):
+        learn({file: known for file, known in zip(block["files"], result["hashes"], strict=True) if known})
+        errors |= result["errors"]
         if errors and on_error == "raise":
             raise _unreadable(folder, errors)
-        rows += [start + position for position in block["read"]]
-        digests.append(block["digests"])
-        sizes.update({tuple(size): count for size, count in block["sizes"]})
-        written.append((block["target"], [tuple(shape) for shape in block["shapes"]]))
+        rows += [start + position for position in result["read"]]
+        digests.append(result["digests"])
+        shapes.append([tuple(shape) for shape in result["shapes"]])
+        sizes.update({tuple(size): count for size, count in result["sizes"]})
+        start += len(block["files"])
     if not rows:
         raise _unreadable(folder, errors)
-    shapes = {shape for _, block_shapes in written for shape in block_shapes}
-    if len({shape[:2] for shape in shapes}) > 1:
+    distinct = {shape for block_shapes in shapes for shape in block_shapes}
+    if len({shape[:2] for shape in distinct}) > 1:
         raise _mixed_sizes(folder, sizes)
     return Content(
-        blocks=(_read_block(target, shapes) for target, shapes in written if shapes),
-        shape=(len(rows), *max(shapes)),
+        blocks=(
+            _read_block(block["target"], kept) for block, kept in zip(blocks, shapes, strict=True) if kept
+        ),
+        shape=(len(rows), *max(distinct)),
         digests=np.frombuffer(bytes.fromhex("".join(digests)), "S16"),
         rows=np.array(rows),
         facts={"image_sizes": _count_sizes(sizes), "left_out": errors},
     )
+
+
+def _plan_blocks(
+    folder: Path, files: list[str], image_size: Sequence[int], scratch: Path
+) -> tuple[list[dict[str, Any]], int]:
+    """Return the arguments of `decode_block` for each block, and how many processes are worth starting."""
+    stored_height, stored_width = _first_size(folder, files)
+    height, width = image_size or (stored_height, stored_width)
+    step = min(max(_BLOCK_BYTES // (3 * height * width), 1), _BLOCK_IMAGES)
+    blocks = [
+        {
+            "folder": str(folder),
+            "files": files[start : start + step],
+            "image_size": list(image_size),
+            "target": str(scratch / f"{start}.pixels"),
+        }
+        for start in range(0, len(files), step)
+    ]
+    seconds = len(files) * (_SECONDS_PER_IMAGE + _SECONDS_PER_PIXEL * stored_height * stored_width)
+    return blocks, min(os.cpu_count() or 1, len(blocks), int(seconds / _WORTH_A_PROCESS))
 
 
 def _read_block(path: str, shapes: Sequence[tuple[int, int, int]]) -> np.ndarray:
@@ -101,7 +115,7 @@ def _read_block(path: str, shapes: Sequence[tuple[int, int, int]]) -> np.ndarray
 
 
 def _first_size(folder: Path, files: Sequence[str]) -> tuple[int, int]:
-    """Return (height, width) of the first readable image, which says how many to decode together."""
+    """Return (height, width) of the first readable image, from which the work is planned."""
     for file in files:
         try:
             return decoder.decode_image((folder / file).read_bytes())[1]
@@ -117,10 +131,8 @@ def _count_sizes(sizes: Counter) -> dict[str, int]:
     return counts | ({"others": others} if others else {})
 
 
-def _decode_blocks(blocks: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _decode_blocks(blocks: Sequence[dict[str, Any]], workers: int) -> Iterator[dict[str, Any]]:
     """Yield what `decode_block` returns for each block of arguments, in order."""
-    images = sum(len(block["files"]) for block in blocks)
-    workers = min(os.cpu_count() or 1, images // _WORTH_A_PROCESS)
     if workers < 2:
         yield from (decoder.decode_block(**block) for block in blocks)
         return
@@ -136,16 +148,9 @@ def _decode_blocks(blocks: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]
 
 
 def _start_worker() -> subprocess.Popen:
+    command = [sys.executable, "-P", decoder.__file__]  # -P: what lies beside the file is not importable
     return subprocess.Popen(
-        [
-            sys.executable,
-            "-P",
-            decoder.__file__,
-        ],  # -P: the modules beside it are not importable by short names
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
     )
 
 
@@ -157,12 +162,13 @@ def _ask_worker(idle: "queue.SimpleQueue[subprocess.Popen]", block: dict[str, An
         answer = process.stdout.readline()
     except BrokenPipeError:
         answer = ""
+    finally:
+        idle.put(process)  # a dead one too, or its successors in the queue would wait for ever
     if not answer:
         raise WorkbenchError(
             f"A process that decodes images ended early, with status {process.wait()}.\n"
             "It probably ran out of memory. Close other programs, or give a smaller image_size."
         )
-    idle.put(process)
     return json.loads(answer)
 
 

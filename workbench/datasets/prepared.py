@@ -38,6 +38,6 @@ def open_prepared_run(spec: str, options: Options) -> Dataset:
         if value not in (Options().to_json()[name], made_with[name]):
             raise WorkbenchError(
                 f"{name}={value!r} was given, but {spec!r} was prepared with {name}={made_with[name]!r}.\n"
-                f"Leave {name} out, or prepare the data again with 01_prepare_data."
+                f"Give {name}={Options().to_json()[name]!r}, or prepare the data again with 01_prepare_data."
             )
     return replace(dataset, recipe={"spec": spec})

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ class Samples:
         labels: (n,) int64, indices into `class_names`.
         parts: (n,) str, the split that the source gives: "train", "val" or "test"; "" where it gives none.
         class_names: The classes.
-        decode: Returns the content of the given rows, (m,) ascending.
+        decode: Returns the content of the given rows, (m,) ascending; may use the given empty folder.
         facts: What the data card says about them.
     """
 
@@ -45,5 +46,5 @@ class Samples:
     labels: np.ndarray
     parts: np.ndarray
     class_names: tuple[str, ...]
-    decode: Callable[[np.ndarray], Content]
+    decode: Callable[[np.ndarray, Path], Content]
     facts: dict[str, Any] = field(default_factory=dict)
