@@ -84,8 +84,8 @@ def report(figures: dict[str, Any]) -> int:
     ]
     print(f"peer: {figures['peer seconds']:.2f} s for one pass, {os.cpu_count()} cores, medians")
     print(
-        f"processor time: peer {figures['peer processor']:.1f} s, first time {figures['first processor']:.1f} s, "
-        f"second time {figures['second processor']:.2f} s"
+        f"processor time: peer {figures['peer processor']:.1f} s, "
+        f"first {figures['first processor']:.1f} s, second {figures['second processor']:.2f} s"
     )
     for measured, target, passed in checks:
         print(f"{'pass' if passed else 'FAIL'}  {measured}  (target {target})")

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ import pytest
 
 import workbench as wb
 from workbench.datasets import Dataset, Split, load_dataset, open_dataset, source_stamp
+from workbench.datasets.cache import build_folder
 from workbench.datasets.storage import ArrayWriter, DamagedError, open_array, write_array
 from workbench.errors import WorkbenchError
 
@@ -263,20 +263,37 @@ def test_a_preparation_that_was_killed_half_way_does_not_look_finished(table, pr
     assert len(load_dataset("csv:texts.csv").train) == 32
 
 
-def test_two_processes_that_prepare_the_same_both_succeed(tmp_path):
+def test_several_processes_that_prepare_the_same_all_succeed(table, project):
     script = (
-        "import sys, time\n"
         "from workbench.datasets import load_dataset\n"
-        "time.sleep(float(sys.argv[2]) - time.time())\n"
-        "print(load_dataset('digits', cache_dir=sys.argv[1]).fingerprint)\n"
+        "print('ready', flush=True)\n"
+        "input()\n"
+        "print(load_dataset('csv:texts.csv').fingerprint)\n"
     )
-    start = time.time() + 3
-    command = [sys.executable, "-c", script, str(tmp_path), str(start)]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(3)]
-    printed = [process.communicate(timeout=120)[0] for process in running]
-    assert len(set(printed)) == 1
-    assert len(printed[0].strip()) == 32
-    assert [path.name[:7] for path in (tmp_path / "prepared").iterdir()] == ["digits-"]
+    command = [sys.executable, "-c", script]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen(command, **pipes) for _ in range(3)]
+    assert [process.stdout.readline() for process in running] == ["ready\n"] * 3
+    for process in running:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    printed = [process.communicate(timeout=60)[0] for process in running]
+    assert set(printed) == {load_dataset("csv:texts.csv").fingerprint + "\n"}
+    assert [path.name[:6] for path in (project / "data/cache/prepared").iterdir()] == ["texts-"]
+
+
+def test_of_two_that_build_the_same_folder_the_first_to_finish_wins(tmp_path):
+    def build_first(folder: Path) -> str:
+        (folder / "winner").write_text("first")
+        return "target"
+
+    def build_second(folder: Path) -> str:
+        build_folder(tmp_path, build_first)
+        (folder / "winner").write_text("second")
+        return "target"
+
+    assert (build_folder(tmp_path, build_second) / "winner").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
 
 
 def test_no_pickle_is_loaded(tmp_path):

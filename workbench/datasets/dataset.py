@@ -21,7 +21,7 @@ from workbench.errors import WorkbenchError
 from workbench.runs import show_path, write_json
 
 MANIFEST = "dataset.json"
-LAYOUT = 1  # version of the prepared folder
+LAYOUT = 1  # version of prepared folders and of how they are made; another one is prepared again
 PARTS = ("train", "val", "test")
 
 

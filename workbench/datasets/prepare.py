@@ -20,7 +20,7 @@ from workbench.datasets.dataset import (
     fingerprint,
     open_dataset,
     write_manifest,
-)  # fmt: skip
+)
 from workbench.datasets.samples import Content, Samples
 from workbench.datasets.sources import Source
 from workbench.datasets.splits import Assignment, choose_subset, split_samples
@@ -30,7 +30,7 @@ from workbench.datasets.storage import (
     file_name,
     open_array,
     write_array,
-)  # fmt: skip
+)
 
 _ATTEMPTS = 3  # another process may discard a damaged folder while this one opens it
 _NAME_LENGTH = 60  # of a dataset's name in the name of a file
