@@ -16,7 +16,7 @@ from typing import Any
 from workbench.pipelines.failure import Failure, StepFailed
 from workbench.pipelines.fingerprints import explain_change, fingerprint, fingerprint_parts
 from workbench.pipelines.spec import Pipeline, Step, resolve_parameters
-from workbench.runs import RUN_FILE, STEP_FILE, project_root, read_json, show_path, write_json
+from workbench.runs import RUN_FILE, STEP_FILE, open_run, project_root, read_json, show_path, write_json
 
 STATE_FILE = "state.json"
 EXECUTED_FILE = "executed.ipynb"
@@ -46,7 +46,7 @@ class StepState:
 
     def metrics(self) -> dict[str, float]:
         """Return the final metrics that the run recorded."""
-        return (read_json(self.folder / RUN_FILE) or {}).get("metrics", {})
+        return open_run(self.folder).metrics if (self.folder / RUN_FILE).is_file() else {}
 
 
 @dataclass
