@@ -5,7 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
+
+from workbench.datasets import Dataset, load_dataset
 
 
 @pytest.fixture
@@ -48,3 +52,36 @@ def write_pipeline(project: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def write_image() -> Callable[..., Path]:
+    """Write an image of (height, width) random pixels."""
+    random = np.random.default_rng(0)
+
+    def write(path: Path, size: tuple[int, int] = (6, 8), mode: str = "RGB", **options: object) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        channels = () if mode == "L" else (len(mode),)
+        Image.fromarray(random.integers(0, 256, (*size, *channels), np.uint8), mode).save(path, **options)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path, write_image: Callable[..., Path]) -> Path:
+    """Ten PNG images in each of two classes."""
+    for name in ("cat", "dog"):
+        for number in range(10):
+            write_image(tmp_path / "animals" / name / f"{number}.png")
+    return tmp_path / "animals"
+
+
+@pytest.fixture
+def load_folder(tmp_path: Path) -> Callable[..., Dataset]:
+    """Load a folder of images with a cache of its own."""
+
+    def load(folder: Path, **options: object) -> Dataset:
+        return load_dataset(f"folder:{folder}", cache_dir=tmp_path / "cache", **options)
+
+    return load
