@@ -11,8 +11,6 @@ import numpy as np
 from workbench.datasets import source_stamp
 from workbench.errors import WorkbenchError
 
-RNG = np.random.default_rng(0)
-
 
 def all_ids(dataset) -> list[str]:
     return sorted(np.concatenate([split.ids for split in dataset.splits().values()]).tolist())
