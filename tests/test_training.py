@@ -146,7 +146,7 @@ def test_steps_come_at_most_twice_a_second(data, log):
 
 
 def test_loss_that_is_no_number_is_logged(data, log):
-    fit(build(), (data[0] * np.nan, data[1]), [EventLogger(log, seconds=0)])
+    fit(build(), (data[0], data[1] * np.nan), [EventLogger(log, seconds=0)])
     events = read_events(log.path)
     assert math.isnan(of_type(events, "step")[0]["metrics"]["loss"])
     assert math.isnan(of_type(events, "epoch")[0]["metrics"]["loss"])
@@ -231,8 +231,8 @@ def test_crash_while_a_checkpoint_is_written_leaves_the_one_before(data, tmp_pat
     folder = tmp_path / "checkpoint"
     with pytest.raises(KeyboardInterrupt):
         fit(build(), data, [Checkpoint(folder), Crash(epoch=2)], epochs=3)
-    (saved,) = folder.iterdir()
-    (folder / "unfinished.weights.h5").write_bytes(saved.read_bytes()[:100])
+    (saved,) = folder.glob("epoch-000002.*")
+    (folder / "unfinished.safetensors").write_bytes(saved.read_bytes()[:100])
     assert fit(build(), data, [Checkpoint(folder)], epochs=3).epoch == [2]
 
 
@@ -263,8 +263,64 @@ def test_checkpoint_of_another_network_is_refused_with_what_to_do(data, tmp_path
     folder = tmp_path / "checkpoint"
     with pytest.raises(KeyboardInterrupt):
         fit(build(), data, [Checkpoint(folder), Crash(epoch=1)], epochs=2)
-    with pytest.raises(WorkbenchError, match=r"another network.*(\n.*)*delete"):
+    with pytest.raises(
+        WorkbenchError, match=r"variable 1 has the shape \(4, 8\) there and \(4, 5\) here.*\n.*delete"
+    ):
         fit(build(units=5), data, [Checkpoint(folder)], epochs=2)
+
+
+def test_checkpoint_that_cannot_be_read_is_refused_with_what_to_do(data, tmp_path):
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    (folder / "epoch-000001.safetensors").write_bytes(b"torn")
+    with pytest.raises(WorkbenchError, match=r"cannot be read.*\n.*delete"):
+        fit(build(), data, [Checkpoint(folder)], epochs=2)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16"])
+def test_checkpoint_of_a_model_in_low_precision_is_restored_to_the_bit(data, tmp_path, policy):
+    folder = tmp_path / "checkpoint"
+    keras.config.set_dtype_policy(policy)
+    try:
+        model, copy = build(), build(seed=1)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, data, [Checkpoint(folder), Crash(epoch=1)], epochs=2)
+    resumed = Checkpoint(folder)
+    resumed.set_model(copy)
+    resumed.on_train_begin()
+    assert_same_weights(copy, model)
+
+
+def test_best_epoch_stays_beside_the_last_one_and_can_be_restored(data, tmp_path):
+    checkpoint = Checkpoint(tmp_path / "checkpoint")
+    model = build()
+    kept = {}
+
+    def remember(epoch, logs):
+        kept[epoch] = (logs["loss"], model.get_weights())
+        model.optimizer.learning_rate = 3.0  # from now on it gets worse
+
+    watcher = keras.callbacks.LambdaCallback(on_epoch_end=remember)
+    end = keras.callbacks.LambdaCallback(
+        on_train_end=lambda _: kept.update(restored=checkpoint.restore_best())
+    )
+    fit(model, data, [watcher, end, checkpoint], epochs=4)
+    restored = kept.pop("restored")
+    assert restored == min(kept, key=lambda epoch: kept[epoch][0]) < 3
+    for ours, theirs in zip(model.get_weights(), kept[restored][1], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_epochs_tell_learning_rate_and_memory_by_step(data, log):
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.5, decay_steps=9, decay_rate=0.1)
+    fit(build(learning_rate=schedule), data, [EventLogger(log, batch_size=BATCH, seconds=0)], epochs=2)
+    events = read_events(log.path)
+    rates = [event["learning_rate"] for event in of_type(events, "epoch")]
+    np.testing.assert_allclose(rates, [0.05, 0.005], rtol=1e-5)
+    assert of_type(events, "fit")[0]["batch_size"] == BATCH
+    assert all(event["memory"] > 2**20 for event in of_type(events, "step"))
 
 
 @pytest.mark.parametrize("value", [0, -1, math.nan])

@@ -21,11 +21,18 @@ _HOME = {
     "build_model": "models",
     "callbacks": "training",
     "live": "dashboards",
+    "compare_runs": "dashboards",
+    "explore": "dashboards",
+    "study_errors": "dashboards",
+    "watch": "dashboards",
+    "watch_pipeline": "dashboards",
+    "request_control": "controls",
+    "Finding": "findings",
     "read_predictions": "evaluation",
     "write_predictions": "evaluation",
     "build_report": "reports",
 }
-_MODULES = ("datasets", "evaluation", "figures", "models", "tables", "training")
+_MODULES = ("datasets", "evaluation", "figures", "models", "runs", "tables", "training")
 
 __all__ = sorted([*_HOME, *_MODULES])
 

@@ -37,8 +37,8 @@ def run(pipeline: str, overrides: tuple[str, ...], dry_run: bool) -> int:
     """Run what changed of PIPELINE (a file, or a name in pipelines/), then build its report."""
     from rich.console import Console
 
+    from workbench.dashboards.progress import show_progress
     from workbench.pipelines import load_pipeline, plan_pipeline, run_pipeline
-    from workbench.pipelines.progress import show_progress
 
     loaded = load_pipeline(pipeline, _parse_overrides(overrides))
     if dry_run:
@@ -67,6 +67,21 @@ def status(pipeline: str, overrides: tuple[str, ...]) -> int:
     for step in steps:
         word = "fresh" if step.state == "fresh" else f"stale: {step.reason}"
         click.echo(f"{step.label:<{width}}  {word}")
+    return 0
+
+
+@commands.command()
+@click.argument("run")
+@click.option("--after-epoch", is_flag=True, help="Let the present epoch end first.")
+def stop(run: str, after_epoch: bool) -> int:
+    """Stop the training of RUN: a run folder, or a pipeline of which every running step is meant."""
+    from workbench.controls import AFTER_EPOCH, NOW, STOP, request_control
+    from workbench.runs import show_path
+
+    for folder in _running_folders(run):
+        request_control(folder, STOP, AFTER_EPOCH if after_epoch else NOW, by="command line")
+        what = "after this epoch; its weights are kept" if after_epoch else "now; the best weights are kept"
+        click.echo(f"Asked {show_path(folder)} to stop {what}.")
     return 0
 
 
@@ -143,6 +158,29 @@ def _parse_overrides(texts: tuple[str, ...]) -> dict[str, str]:
             raise WorkbenchError(f"-p {text} is not NAME=VALUE.\nWrite it as in `-p epochs=3`.")
         overrides[name] = value
     return overrides
+
+
+def _running_folders(run: str) -> list[Path]:
+    """Return the run folder that was named, or those of a pipeline's steps whose runs are under way."""
+    from workbench.runs import RUN_FILE, STATE_FILE, is_alive, read_json, resolve_path
+
+    folder = resolve_path(run)
+    if (folder / RUN_FILE).is_file():
+        return [folder]
+    states = [folder / STATE_FILE, resolve_path("runs") / Path(run).stem / STATE_FILE]
+    state = next(filter(None, map(read_json, states)), None)
+    if state is None:
+        raise WorkbenchError(
+            f"{run} is no run folder and no pipeline that was ever run.\n"
+            "Give the path of a run folder, such as runs/quickstart/train-…, or a pipeline's name."
+        )
+    folders = [resolve_path(step["run"]) for step in state["steps"].values() if step["run"]]
+    running = [folder for folder in folders if is_alive(read_json(folder / RUN_FILE) or {})]
+    if not running:
+        raise WorkbenchError(
+            f"No run of the pipeline {run} is under way.\n`ls runs/{state['pipeline']}` lists its runs."
+        )
+    return running
 
 
 def _build_report(folder: Path) -> None:

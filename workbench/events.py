@@ -1,6 +1,6 @@
 """Append-only event log of a run, and readers that follow it.
 
-Schema version 1. One JSON object a line in `events.jsonl`; every line has
+Schema version 2. One JSON object a line in `events.jsonl`; every line has
 
     v        schema version
     time     seconds since the epoch, UTC
@@ -10,11 +10,23 @@ Schema version 1. One JSON object a line in `events.jsonl`; every line has
 and by `type`:
 
     start       the run was opened
-    fit         training starts: epochs, batches (per epoch, null if unknown), initial_epoch
+    fit         training starts: epochs, batches (per epoch, null if unknown), initial_epoch, batch_size
+                (samples, null if unknown), monitor (what early stopping watches) and patience (epochs),
+                both null without early stopping
     step        during an epoch: epoch, step (batches seen in this epoch), metrics (means over the
-                window since the last step event or the start of the epoch)
-    epoch       end of an epoch: epoch, metrics (training and `val_…`), seconds
-    fit_end     training ended: epochs (completed), stopped (True when before the last planned one)
+                window since the last step event or the start of the epoch), learning_rate, memory
+                (bytes that the process holds)
+    epoch       end of an epoch: epoch, metrics (training and `val_…`), seconds, learning_rate, and step
+                (batches seen) where the epoch was cut short
+    layers      measured on the probe: epoch, step, groups (name, gradient_norm, weight_norm and
+                update_ratio of each group of layers, input first)
+    control     a request was obeyed: request (its id), action, value, old (the value before), by,
+                epoch, step
+    checkpoint  saved because somebody asked: epoch, step, file (in the run folder)
+    finding     something was noticed: the fields of `workbench.findings.Finding`
+    fit_end     training ended: epochs (completed), stopped (True when before the last planned one),
+                reason (`by hand`, `early stopping` or empty), seconds, and restored (the epoch whose
+                weights the model was given back, if it was)
     end         the run ended: status ("finished" or "failed"), error
 
 Epochs are counted from 0. NaN and infinities are written as the strings "NaN", "Infinity" and
@@ -30,8 +42,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SYNCED = frozenset({"start", "epoch", "fit_end", "end"})
+_OF_TRAINING = frozenset({"step", "epoch", "layers", "checkpoint", "finding", "fit_end"})
 _SPELLED = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -95,7 +108,7 @@ def drop_replayed(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 for old in kept
                 if not (
                     old["attempt"] < event["attempt"]
-                    and old["type"] in ("step", "epoch", "fit_end")
+                    and old["type"] in _OF_TRAINING
                     and old.get("epoch", math.inf) >= first
                 )
             ]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 RUN_FILE = "run.json"
 STEP_FILE = "step.json"  # written by the pipeline runner before the kernel starts
 EVENTS_FILE = "events.jsonl"
+STATE_FILE = "state.json"  # of a pipeline: which run folder is each step's current one
 
 
 def project_root(start: Path | None = None) -> Path:
@@ -44,9 +45,9 @@ def project_root(start: Path | None = None) -> Path:
     return start
 
 
-def resolve_path(path: str | Path) -> Path:
-    """Return `path` as an absolute path; a relative one starts at the project root."""
-    return (project_root() / Path(path).expanduser()).resolve()
+def resolve_path(path: str | Path, start: Path | None = None) -> Path:
+    """Return `path` as an absolute path; a relative one starts at the project root of `start`."""
+    return (project_root(start) / Path(path).expanduser()).resolve()
 
 
 def show_path(path: Path) -> str:
@@ -221,7 +222,7 @@ def start_run(
             parameters=values,
             attempt=run.attempt,
             started=earlier.get("started", _now()),
-            process=_process_identity(os.getpid()),
+            process=process_identity(os.getpid()),
             provenance=provenance,
         )
     run.log.write("start", name=name)
@@ -260,6 +261,14 @@ def find_runs(folder: str | Path = "runs") -> Iterator[RunRecord]:
     """Yield every run below `folder`, oldest start first."""
     found = [open_run(path.parent) for path in resolve_path(folder).glob(f"**/{RUN_FILE}")]
     yield from sorted(found, key=lambda run: run.details["started"])
+
+
+def is_alive(details: Mapping[str, Any]) -> bool:
+    """Tell from the content of a `run.json` whether its run is open in a living process of this machine."""
+    process = details.get("process")
+    if details.get("status") != "running" or not process:
+        return False
+    return process == process_identity(process["pid"])
 
 
 def _scratch_folder(name: str, parameters: dict[str, Any]) -> Path:
@@ -303,13 +312,10 @@ def _refuse_if_taken(path: Path, details: dict[str, Any]) -> None:
 
 
 def _is_written_elsewhere(details: dict[str, Any]) -> bool:
-    process = details.get("process")
-    if details.get("status") != "running" or not process or process["pid"] == os.getpid():
-        return False
-    return process == _process_identity(process["pid"])
+    return is_alive(details) and details["process"]["pid"] != os.getpid()
 
 
-def _process_identity(pid: int) -> dict[str, Any] | None:
+def process_identity(pid: int) -> dict[str, Any] | None:
     """Return pid, start time and boot of a living process; None when there is none."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

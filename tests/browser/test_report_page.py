@@ -12,6 +12,7 @@ import pytest
 
 import workbench as wb
 from workbench.datasets import Dataset, Split
+from workbench.findings import Finding
 from workbench.runs import write_json
 
 pytestmark = pytest.mark.browser
@@ -89,6 +90,10 @@ def _train(run: wb.Run) -> None:
     for epoch in range(3):
         metrics = {"loss": 1 / (epoch + 1), "val_loss": float("nan"), HOSTILE: 0.5}
         run.log.write("epoch", epoch=epoch, metrics=metrics, seconds=1)
+    noted = Finding(HOSTILE, "error", HOSTILE, HOSTILE, {HOSTILE: [0.5] * 40}, HOSTILE, epoch=1)
+    run.log.write("finding", **noted.as_event())
+    asked = {"request": "a", "action": "learning_rate", "value": 1e-4, "old": 1e-3, "by": HOSTILE}
+    run.log.write("control", **asked, epoch=1, step=9)
 
 
 def _evaluate(run: wb.Run) -> None:

@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import itertools
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,9 +17,18 @@ from typing import Any
 from workbench.pipelines.failure import Failure, StepFailed
 from workbench.pipelines.fingerprints import explain_change, fingerprint, fingerprint_parts
 from workbench.pipelines.spec import Pipeline, Step, resolve_parameters
-from workbench.runs import RUN_FILE, STEP_FILE, open_run, project_root, read_json, show_path, write_json
+from workbench.runs import (
+    RUN_FILE,
+    STATE_FILE,
+    STEP_FILE,
+    open_run,
+    process_identity,
+    project_root,
+    read_json,
+    show_path,
+    write_json,
+)
 
-STATE_FILE = "state.json"
 EXECUTED_FILE = "executed.ipynb"
 INTERRUPT_PATIENCE = 10.0  # seconds that an interrupted cell has to end before its kernel is killed
 
@@ -55,6 +65,7 @@ class PipelineState:
 
     pipeline: Pipeline
     steps: list[StepState] = field(default_factory=list)
+    running: bool = False
 
     @property
     def folder(self) -> Path:
@@ -102,6 +113,16 @@ def run_pipeline(pipeline: Pipeline, watch: Watch = lambda state: None) -> Pipel
     """
     state = plan_pipeline(pipeline)
     state.folder.mkdir(parents=True, exist_ok=True)
+    state.running = True
+    try:
+        _run_steps(state, watch)
+    finally:
+        state.running = False
+        _write_state(state)
+    return state
+
+
+def _run_steps(state: PipelineState, watch: Watch) -> None:
     _write_state(state)
     for step in state.steps:
         broken = [
@@ -115,7 +136,6 @@ def run_pipeline(pipeline: Pipeline, watch: Watch = lambda state: None) -> Pipel
             _run_step(state, step, watch)
         _write_state(state)
         watch(state)
-    return state
 
 
 def _run_step(state: PipelineState, step: StepState, watch: Watch) -> None:
@@ -262,6 +282,8 @@ def _write_state(state: PipelineState) -> None:
             "fingerprint": step.fingerprint,
             "notebook": show_path(step.step.notebook.path),
             "reason": step.reason,
+            "started": step.started,
+            "seconds": step.seconds,
             "error": dataclasses.asdict(step.failure) if step.failure else None,
         }
     write_json(
@@ -270,6 +292,8 @@ def _write_state(state: PipelineState) -> None:
             "pipeline": state.pipeline.name,
             "title": state.pipeline.title,
             "file": show_path(state.pipeline.file),
+            "status": "running" if state.running else "ended",
+            "process": process_identity(os.getpid()),
             "steps": steps,
         },
     )

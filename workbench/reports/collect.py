@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
-from workbench.runs import RUN_FILE, RunRecord, open_run, read_json, resolve_path, show_path
+from workbench.reports.trainings import Training, read_training
+from workbench.runs import RUN_FILE, STATE_FILE, RunRecord, open_run, read_json, resolve_path, show_path
 
-STATE_FILE = "state.json"
 DATA_CARD = "artifacts/data_card.json"
 SUMMARY = "summary"  # the table that makes a run an evaluation
 _ENVIRONMENT = ("python", "backend", "packages", "machine", "threads")  # of the provenance
@@ -46,10 +46,19 @@ class ReportedStep:
         return self.run is not None and SUMMARY in self.run.tables()
 
     @cached_property
-    def epochs(self) -> list[dict[str, Any]]:
-        """The epochs of the event log; empty if nothing was trained."""
-        events = self.run.events() if self.run else []
-        return [event for event in events if event["type"] == "epoch"]
+    def events(self) -> list[dict[str, Any]]:
+        """The event log; empty without a run."""
+        return self.run.events() if self.run else []
+
+    @property
+    def is_training(self) -> bool:
+        """Whether the run trained for an epoch at least."""
+        return any(event["type"] == "epoch" for event in self.events)
+
+    @cached_property
+    def training(self) -> Training:
+        """What was noticed and done by hand while it trained, and how that ended."""
+        return read_training(self.events)
 
     @property
     def seconds(self) -> float | None:
@@ -100,6 +109,19 @@ class Report:
                 facts["machine"] = provenance["machine"] | {"memory": memory}
                 labels.setdefault(json.dumps(facts), []).append(step.label)
         return [Environment(json.loads(facts), names) for facts, names in labels.items()]
+
+    def is_steered(self, run: str) -> bool:
+        """Tell whether somebody changed the course of a run, of this pipeline or of another one.
+
+        Args:
+            run: The run folder, relative to the project root; empty for what has none.
+        """
+        folder = resolve_path(run)
+        for step in self.steps:
+            if step.folder == folder:
+                return step.training.steered
+        known = bool(run) and (folder / RUN_FILE).is_file()
+        return known and read_training(open_run(folder).events()).steered
 
     @property
     def started(self) -> str:

@@ -22,6 +22,7 @@ from workbench.figures import plot_learning_curves
 from workbench.reports.collect import SUMMARY, Report, ReportedStep, collect_report
 from workbench.reports.figures import PageFigure, page_templates, prepare_figure
 from workbench.reports.results import ResultTable, read_results
+from workbench.reports.trainings import shorten_evidence
 from workbench.runs import resolve_path, show_path, write_text
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -96,6 +97,7 @@ def render_page(report: Report, folder: Path) -> str:
         "moment": format_moment,
         "number": format_number,
         "plain": strip_colors,
+        "short": shorten_evidence,
     }
     return environment.get_template("report.html").render(
         report=report,
@@ -106,6 +108,7 @@ def render_page(report: Report, folder: Path) -> str:
         scripts=scripts,
         policy=_content_policy(scripts.values()),
         looks=page_templates(),
+        steered=_steered_runs(report, parts),
         link=lambda target: _link(target, folder),
         step_of={show_path(step.folder): step for step in report.steps if step.folder},
     )
@@ -149,6 +152,13 @@ def strip_colors(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
 
 
+def _steered_runs(report: Report, parts: list[StepPart]) -> dict[str, ReportedStep | None]:
+    """Return the runs behind the page that were steered by hand, with their steps if of this pipeline."""
+    own = {show_path(step.folder): step for step in report.steps if step.folder and step.training.steered}
+    named = [path for part in parts for table in part.results for row in table.rows for path in row.runs]
+    return own | {path: own.get(path) for path in named if report.is_steered(path)}
+
+
 def _part(step: ReportedStep, keys: Iterator[str]) -> StepPart:
     figures = step.run.figures() if step.run else {}
     tables = step.run.tables() if step.run else {}
@@ -187,8 +197,8 @@ def _learning_curves(report: Report, keys: Iterator[str]) -> Iterator[PageFigure
     """Yield one figure for each step that trains, with the runs of its whole matrix."""
     groups: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for step in report.steps:
-        if step.epochs:
-            groups.setdefault(step.name, {})[step.label] = step.epochs
+        if step.is_training:
+            groups.setdefault(step.name, {})[step.label] = step.events
     for name, curves in groups.items():
         figure = plot_learning_curves(curves).update_layout(title_text=html.escape(name))
         yield prepare_figure(figure.to_json(), name, next(keys))

@@ -1,31 +1,76 @@
-"""What happens around `fit`: the event log and the checkpoint of a run, as Keras callbacks."""
+"""What happens around `fit`: log, steering, checkpoint and diagnosis of a run, as Keras callbacks."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import keras
 
 from workbench.errors import WorkbenchError
 from workbench.runs import Run
 from workbench.training.checkpoint import Checkpoint
+from workbench.training.diagnosis import Diagnosis, Probe, Thresholds
 from workbench.training.event_logger import EventLogger
+from workbench.training.layers import LayerMeter
+from workbench.training.steering import Steering
 
-__all__ = ["Checkpoint", "EventLogger", "callbacks", "require_positive"]
+__all__ = [
+    "Checkpoint",
+    "Diagnosis",
+    "EventLogger",
+    "LayerMeter",
+    "Probe",
+    "Steering",
+    "Thresholds",
+    "callbacks",
+    "require_positive",
+]
 
 
-def callbacks(run: Run, callbacks: Iterable[keras.callbacks.Callback] = ()) -> list[keras.callbacks.Callback]:
-    """Return the callbacks that make a training part of a run.
+def callbacks(
+    run: Run,
+    callbacks: Iterable[keras.callbacks.Callback] = (),
+    *,
+    probe: Any = None,
+    thresholds: Thresholds | None = None,
+    tensorboard: bool = False,
+) -> list[keras.callbacks.Callback]:
+    """Return the callbacks that make a training part of a run: they log, obey, keep and diagnose it.
 
-    Yours come first, then the log, then the checkpoint: what is restored after a crash has been
-    logged, and holds what your callbacks did to the model and its optimizer at the end of the epoch.
+    Yours come first: what is logged, and restored after a crash, holds what they did to the model and its
+    optimizer at the end of the epoch.
 
     Args:
-        run: Where the events go, and the checkpoint while training lasts.
+        run: Where the events go, and the checkpoint while training lasts. Its parameter `batch_size`, if it
+            has one, turns batches a second into samples a second.
         callbacks: Further Keras callbacks of the same training, such as `EarlyStopping`.
+        probe: Samples for the rules of diagnosis that look at data, activations or gradients: a `Split`, a
+            `Dataset`, or a pair of inputs and targets as `fit` takes them. Without it these rules are silent.
+        thresholds: When the rules of diagnosis speak.
+        tensorboard: Whether TensorBoard's event files are written too, to the run's folder `tensorboard/`.
+
+    Raises:
+        WorkbenchError: The probe is none, or TensorBoard is not installed.
 
     Example:
-        model.fit(x, y, epochs=10, callbacks=wb.callbacks(run, [EarlyStopping(patience=3)]))
+        model.fit(x, y, epochs=10, callbacks=wb.callbacks(run, [EarlyStopping()], probe=(x_val, y_val)))
     """
-    return [*callbacks, EventLogger(run.log), Checkpoint(run.path / "checkpoint")]
+    own = list(callbacks)
+    stopping = [callback for callback in own if isinstance(callback, keras.callbacks.EarlyStopping)]
+    first = stopping[0] if stopping else None
+    samples = None if probe is None else Probe.of(probe)
+    checkpoint = Checkpoint(run.path / "checkpoint", first)
+    layers = LayerMeter(run.log, samples)
+    steering = Steering(run, stopping, checkpoint, layers)
+    if tensorboard:
+        own.append(_tensorboard(run))
+    return [
+        *own,
+        steering,
+        EventLogger(run.log, _batch_size(run), first, steering),
+        checkpoint,
+        layers,
+        Diagnosis(run.log, samples, thresholds or Thresholds()),
+    ]
 
 
 def require_positive(**settings: float) -> None:
@@ -42,3 +87,19 @@ def require_positive(**settings: float) -> None:
             raise WorkbenchError(
                 f"{name} is {value}, and nothing can be trained with that.\nGive a {name} above zero."
             )
+
+
+def _batch_size(run: Run) -> int | None:
+    size = run.parameters.get("batch_size")
+    return size if isinstance(size, int) and size > 0 else None
+
+
+def _tensorboard(run: Run) -> keras.callbacks.TensorBoard:
+    try:
+        import tensorboard  # noqa: F401  (Keras only says so in the middle of a training)
+    except ImportError as error:
+        raise WorkbenchError(
+            "tensorboard=True needs the package tensorboard, which is not installed.\n"
+            "Install it: pip install 'workbench[tensorboard]'."
+        ) from error
+    return keras.callbacks.TensorBoard(run.path / "tensorboard")

@@ -5,25 +5,41 @@ import time
 from collections.abc import Mapping
 
 import keras
+import psutil
 
 from workbench.errors import WorkbenchError
 from workbench.events import EventLog
+from workbench.training.learning_rate import read_learning_rate
+from workbench.training.steering import Steering
 
 
 class EventLogger(keras.callbacks.Callback):
-    """Write what happens in `fit` to an event log, in the schema of `workbench.events`.
+    """Write what happens in `fit` to a run's event log, in the schema of `workbench.events`.
 
     The metrics of a step are means over the batches since the last step event, although Keras gives
     running means over the epoch; a metric that is no mean (AUC, for one) keeps its running value.
 
     Args:
         log: Where to write.
+        batch_size: Samples a batch, if known.
+        early_stopping: The callback that may end the training early, if there is one.
+        steering: The callback by which a person may end it.
         seconds: Least time between two step events, so that a fast training is not slowed down.
     """
 
-    def __init__(self, log: EventLog, seconds: float = 0.5) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        batch_size: int | None = None,
+        early_stopping: keras.callbacks.EarlyStopping | None = None,
+        steering: Steering | None = None,
+        seconds: float = 0.5,
+    ) -> None:
         super().__init__()
         self.log = log
+        self.batch_size = batch_size
+        self.early_stopping = early_stopping
+        self.steering = steering
         self.seconds = seconds
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
@@ -33,42 +49,76 @@ class EventLogger(keras.callbacks.Callback):
                 f"fit was asked for {epochs} epochs, and a model learns nothing without one.\n"
                 "Give epochs of 1 or more."
             )
+        self._process = psutil.Process()
+        self._started = time.monotonic()
         self._announced = False
         self._completed = 0
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         if not self._announced:  # only now is it known where a resumed training goes on
             self._announced = True
-            self.log.write(
-                "fit",
-                epochs=self.params["epochs"],
-                batches=self.params["steps"],
-                initial_epoch=epoch,
-            )
+            self._announce(epoch)
         self._epoch = epoch
         self._began = time.monotonic()
         self._due = self._began + self.seconds
+        self._last = 0  # batches that this epoch has seen
         self._seen = 0  # batches up to the last step event
         self._sums: dict[str, float] = {}  # of the metrics over those batches
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        self._last = seen = batch + 1
         if time.monotonic() < self._due:
             return
-        seen = batch + 1
         if seen >= (self.params["steps"] or math.inf):
             return  # the last batch may be smaller, which would skew the sums; the epoch is next
-        self.log.write("step", epoch=self._epoch, step=seen, metrics=self._window_means(seen, logs or {}))
+        self.log.write(
+            "step",
+            epoch=self._epoch,
+            step=seen,
+            metrics=self._window_means(seen, logs or {}),
+            learning_rate=read_learning_rate(self.model),
+            memory=self._process.memory_info().rss,
+        )
         self._due = time.monotonic() + self.seconds
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        seconds = time.monotonic() - self._began
-        self.log.write("epoch", epoch=epoch, metrics=dict(logs or {}), seconds=seconds)
-        self._completed = epoch + 1
+        event = {
+            "epoch": epoch,
+            "metrics": dict(logs or {}),
+            "seconds": time.monotonic() - self._began,
+            "learning_rate": read_learning_rate(self.model),
+        }
+        if self._last < (self.params["steps"] or 0):  # cut short
+            event["step"] = self._last
+        else:
+            self._completed = epoch + 1
+        self.log.write("epoch", **event)
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
-        stopped = self._announced and self._completed < self.params["epochs"]
         completed = self._completed if self._announced else self.params["epochs"]
-        self.log.write("fit_end", epochs=completed, stopped=stopped)
+        stopped = completed < self.params["epochs"]
+        event = {"epochs": completed, "stopped": stopped, "reason": self._reason() if stopped else ""}
+        if self.steering and self.steering.restored is not None:
+            event["restored"] = self.steering.restored
+        self.log.write("fit_end", seconds=time.monotonic() - self._started, **event)
+
+    def _announce(self, epoch: int) -> None:
+        stopping = self.early_stopping
+        self.log.write(
+            "fit",
+            epochs=self.params["epochs"],
+            batches=self.params["steps"],
+            initial_epoch=epoch,
+            batch_size=self.batch_size,
+            monitor=stopping.monitor if stopping else None,
+            patience=stopping.patience if stopping else None,
+        )
+
+    def _reason(self) -> str:
+        """Say why the training ended before its last epoch."""
+        if self.steering and self.steering.stop:
+            return "by hand"
+        return "early stopping" if self.early_stopping and self.early_stopping.stopped_epoch else ""
 
     def _window_means(self, seen: int, running: Mapping[str, float]) -> dict[str, float]:
         """Return each metric over the batches after the last step event, and begin a new window."""

@@ -1,0 +1,1 @@
+"""The parts of benchmarks/dashboard.py: what the kernel measures, and what the browser sees."""

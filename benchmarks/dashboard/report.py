@@ -1,0 +1,158 @@
+"""The figures beside their targets."""
+
+import random
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+Check = tuple[str, str, bool]  # what was measured, the target, and whether it is met
+Times = dict[str, dict[str, list[float]]]  # seconds of every call, by callback and hook
+
+PEERS = ("livelossplot", "FigureWidget")
+OURS = ("/workbench/static/", "/workbench-panel/")  # in the address of a script of the panel
+
+
+def print_checks(figures: dict[str, Any]) -> int:
+    """Print all figures that have a target; return how the script shall exit."""
+    checks = [
+        *check_costs(figures["costs"]),
+        *check_updates(figures["updates"]),
+        *check_traffic("in real trainings", [figures["training"]]),
+        *(
+            check
+            for runs in figures["drawing"].values()
+            for check in check_traffic(
+                f"after {runs[0]['history']:,} bytes of history", [run["traffic"] for run in runs]
+            )
+        ),
+        *check_drawing(figures["drawing"]),
+        *check_scripts(figures["scripts"]),
+        *check_clicks(figures["clicks"]),
+    ]
+    for measured, target, passed in checks:
+        print(f"{'pass' if passed else 'FAIL'}  {measured}  (target {target})")
+    return 0 if all(passed for _, _, passed in checks) else 1
+
+
+def check_costs(costs: list[dict[str, Any]]) -> Iterator[Check]:
+    """Judge the time in all callbacks of a training, without what Keras spends on calling them."""
+    for cost in costs:
+        ours = sum(sum(parts) for parts in split_costs(cost["times"]).values())
+        where = f"with {cost['steps_per_execution']} batches a call"
+        batch, share = 1e6 * ours / cost["batches"], ours / cost["seconds"]
+        yield f"all callbacks {where}: {batch:.1f} µs a batch", "< 30 µs", batch < 30
+        yield f"all callbacks {where}: {share:.2%} of fit", "<= 1 %", share <= 0.01
+
+
+def check_updates(updates: dict[int, dict[str, list[float]]]) -> Iterator[Check]:
+    """Judge what an update takes in the training thread, beside the peers."""
+    for points, views in updates.items():
+        ours = statistics.median(views["ours"])
+        for peer in PEERS:
+            theirs = statistics.median(views[peer])
+            measured = (
+                f"update after {points} points: {1e3 * ours:.3f} ms, {peer} {1e3 * theirs:.1f} ms, "
+                f"{theirs / ours:.0f} x less"
+            )
+            yield measured, ">= 100 x", theirs / ours >= 100
+
+
+def check_traffic(where: str, traffic: Sequence[dict[str, float]]) -> Iterator[Check]:
+    """Judge size and number of the updates after the first transfer of history."""
+    for what in ("answer of the server", "message of the kernel"):
+        size = max(each[what] for each in traffic)
+        yield f"largest {what} {where}: {size} bytes", "<= 2000", size <= 2000
+    rate = max(each["in a second"] for each in traffic)
+    yield f"updates in the busiest second {where}: {rate}", "<= 10", rate <= 10
+
+
+def check_drawing(drawing: dict[str, list[dict[str, Any]]]) -> Iterator[Check]:
+    """Judge how long drawing a long history keeps the browser from doing anything else."""
+    longest = statistics.median(max(panel_tasks(run), default=0.0) for run in drawing["long"])
+    load = statistics.median(run["load"] for run in drawing["long"])
+    words = f"{longest:.0f} ms" if longest else "none over 50 ms"
+    measured = f"longest task with the panel's scripts: {words}; history read and drawn in {load:.1f} s"
+    yield measured, "<= 50 ms", longest <= 50
+
+
+def check_scripts(size: int) -> Iterator[Check]:
+    """Judge the size of all scripts that a panel may load."""
+    yield f"scripts of the panel: {size} bytes", "<= 60000", size <= 60_000
+
+
+def check_clicks(clicks: dict[str, list[float]]) -> Iterator[Check]:
+    """Judge how soon a click reaches the training."""
+    for label, seconds in clicks.items():
+        median = statistics.median(seconds)
+        measured = (
+            f"{label}: {median:.2f} s after the click (median of {len(seconds)}, {max(seconds):.2f} at most)"
+        )
+        yield measured, "<= 0.5 s", median <= 0.5
+
+
+def print_costs(costs: list[dict[str, Any]]) -> None:
+    """Print where the time in the callbacks goes: at batches, at ends of epochs, around the training."""
+    for cost in costs:
+        batches, epochs = cost["batches"], cost["epochs"]
+        print(
+            f"fit of {epochs} epochs of {batches // epochs} batches, {cost['steps_per_execution']} a call: "
+            f"{cost['seconds']:.1f} s, {1e3 * cost['seconds'] / batches:.1f} ms a batch; in the callbacks:"
+        )
+        for name, (batch, epoch, around) in split_costs(cost["times"]).items():
+            print(
+                f"    {name:<12} {1e6 * batch / batches:7.2f} µs a batch, "
+                f"{1e3 * epoch / epochs:7.2f} ms an epoch, {1e3 * around:6.2f} ms around"
+            )
+
+
+def split_costs(times: Times) -> dict[str, tuple[float, float, float]]:
+    """Return the seconds in each callback at batches, at epochs, and around the training."""
+    sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
+    for name, hooks in times.items():
+        for hook, seconds in hooks.items():
+            place = 0 if "batch" in hook else 2 if hook in ("on_train_begin", "on_train_end") else 1
+            sums[name][place] += sum(seconds)
+    return {name: tuple(parts) for name, parts in sums.items()}
+
+
+def print_pairs(pairs: list[dict[str, float]]) -> None:
+    """Print how long trainings took with our callbacks and the panel, beside those without any callback."""
+    ratios = [pair["with"] / pair["without"] for pair in pairs]
+    low, high = bootstrap_median(ratios)
+    sides = {side: statistics.median(pair[side] for pair in pairs) for side in ("with", "without")}
+    print(
+        f"fit with callbacks and panel {sides['with']:.2f} s, without {sides['without']:.2f} s; median ratio "
+        f"{statistics.median(ratios):.4f}, 95 % interval {low:.4f} to {high:.4f} of {len(ratios)} pairs "
+        f"({', '.join(f'{ratio:.3f}' for ratio in ratios)})"
+    )
+
+
+def bootstrap_median(values: Sequence[float], draws: int = 10_000) -> tuple[float, float]:
+    """Return the 95 % percentile interval of the median (Efron and Tibshirani 1993, chapter 13)."""
+    generator = random.Random(0)
+    medians = sorted(statistics.median(generator.choices(values, k=len(values))) for _ in range(draws))
+    return medians[round(0.025 * draws)], medians[round(0.975 * draws) - 1]
+
+
+def print_drawing(kind: str, drawing: dict[str, Any]) -> None:
+    """Print what the browser did to show one run."""
+
+    def words(tasks: Sequence[float]) -> str:
+        return ", ".join(f"{milliseconds:.0f}" for milliseconds in tasks) or "none"
+
+    print(
+        f"{kind} run: {drawing['history']:,} bytes read and drawn in {drawing['load']:.1f} s; "
+        f"tasks over 50 ms: {words([task['milliseconds'] for task in drawing['tasks']])}; with scripts of the panel: "
+        f"{words(panel_tasks(drawing))}; updates: {drawing['traffic']}; "
+        f"output that stays in the notebook: {drawing['lasting']:,} bytes"
+    )
+
+
+def panel_tasks(drawing: dict[str, Any]) -> list[float]:
+    """Return the milliseconds of the tasks over 50 ms in whose frame a script of the panel ran."""
+    return [
+        task["milliseconds"]
+        for task in drawing["tasks"]
+        if any(part in script for script in task["scripts"] for part in OURS)
+    ]

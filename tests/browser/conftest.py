@@ -1,0 +1,39 @@
+"""Chromium, and a JupyterLab of its own for the tests that drive one."""
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, __file__.rpartition("/")[0])
+from lab_driver import Lab, find_chromium, open_browser, start_lab
+
+
+def need(found: Any, what: str) -> None:
+    """Skip without what was looked for, or fail where everything has to be tested."""
+    if not found and os.environ.get("CI"):
+        pytest.fail(f"CI is set, and {what} is missing")
+    if not found:
+        pytest.skip(f"needs {what}")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium without a window."""
+    try:
+        import playwright
+    except ImportError:
+        playwright = None
+    need(playwright, "playwright (pip install playwright)")
+    need(find_chromium(), "Chromium")
+    with open_browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def lab(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A JupyterLab server with its own settings, for all tests of this session."""
+    with start_lab(browser, tmp_path_factory.mktemp("lab")) as started:
+        yield started

@@ -1,0 +1,397 @@
+"""What is said of a training, and how a terminal and a log show it."""
+
+import io
+import os
+from typing import Any
+
+import pytest
+
+from workbench.dashboards.status import (
+    TrainingStatus,
+    describe_control,
+    describe_finding,
+    describe_training,
+    is_lower_better,
+    is_steered,
+)
+from workbench.dashboards.terminal import TerminalView
+
+Event = dict[str, Any]
+
+FIT = {
+    "type": "fit", "time": 100.0, "attempt": 1, "epochs": 4, "batches": 50, "initial_epoch": 0,
+    "batch_size": None, "monitor": None, "patience": None,
+}  # fmt: skip
+FINDING = {
+    "type": "finding", "time": 103.0, "attempt": 1, "rule": "overfitting", "severity": "warning",
+    "message": "The gap widened to 0.3.", "advice": "Stop earlier.", "evidence": {}, "source": "", "epoch": 1,
+}  # fmt: skip
+CONTROL = {
+    "type": "control", "time": 104.0, "attempt": 1, "request": "a1", "action": "learning_rate",
+    "value": 0.0001, "old": 0.001, "by": "panel", "epoch": 2, "step": 640,
+}  # fmt: skip
+FAILED = {"type": "end", "time": 106.0, "attempt": 1, "status": "failed", "error": "Oom\nat line 3"}
+
+
+def step(epoch: int, step: int, seconds: float, **metrics: float) -> Event:
+    return {
+        "type": "step", "time": 100.0 + seconds, "attempt": 1, "epoch": epoch, "step": step,
+        "metrics": metrics,
+    }  # fmt: skip
+
+
+def epoch(epoch: int, seconds: float, took: float = 5.0, **metrics: float) -> Event:
+    return {
+        "type": "epoch", "time": 100.0 + seconds, "attempt": 1, "epoch": epoch, "seconds": took,
+        "metrics": metrics,
+    }  # fmt: skip
+
+
+def fit_end(seconds: float, epochs: int = 4, **fields: Any) -> Event:
+    event = {"type": "fit_end", "time": 100.0 + seconds, "attempt": 1, "epochs": epochs}
+    return event | {"stopped": epochs < 4, "reason": ""} | fields
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """A terminal of 80 columns of a person."""
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    return Terminal()
+
+
+def seen(text: str) -> str:
+    """Return what stands on the screen after a terminal took the text."""
+    return "\n".join(line.rpartition("\r\x1b[K")[2] for line in text.split("\n"))
+
+
+class TestStatus:
+    @pytest.mark.parametrize(
+        ("events", "line"),
+        [
+            ([], "waiting for training to begin"),
+            ([FIT], "epoch 1/4"),
+            ([FIT, step(0, 25, 2, loss=0.5)], "epoch 1/4 · step 25/50 · loss 0.5"),
+            (  # 20 batches in 2 s; 5 and 150 batches are left of the four epochs
+                [FIT, step(0, 25, 2, loss=0.5), step(0, 45, 4, loss=0.4)],
+                "epoch 1/4 · step 45/50 · 10 batches/s · 0:16 left · loss 0.4",
+            ),
+            (
+                [FIT | {"batch_size": 32}, step(0, 5, 2), step(0, 45, 4)],
+                "epoch 1/4 · step 45/50 · 640 samples/s · 0:08 left",
+            ),
+            (  # too short an epoch for steps: 50 batches in 0.5 s
+                [FIT, epoch(0, 0.5, took=0.5, loss=1)],
+                "epoch 1/4 · 100 batches/s · 0:02 left · loss 1",
+            ),
+            (
+                [FIT, step(0, 1, 60), step(0, 2, 120)],
+                "epoch 1/4 · step 2/50 · 0.017 batches/s · 3:18:00 left",
+            ),
+            ([FIT | {"batches": None}, epoch(1, 10, loss=1)], "epoch 2/4 · 0:10 left · loss 1"),
+            ([FIT | {"batches": None}, step(0, 7, 1, loss=1)], "epoch 1/4 · step 7 · loss 1"),
+            ([FIT | {"initial_epoch": 2}], "epoch 3/4"),
+            ([FIT, epoch(3, 20, loss=1), fit_end(80)], "4 epochs, 1:20 · loss 1"),
+            ([FIT, fit_end(3700, 2)], "stopped after 2 of 4 epochs, 1:01:40"),
+            ([FIT, fit_end(3, 2, reason="by hand")], "stopped by hand after 2 of 4 epochs, 0:03"),
+            (
+                [FIT, fit_end(3, 3, reason="early stopping", restored=1)],
+                "stopped (early stopping) after 3 of 4 epochs, with the weights of epoch 2, 0:03",
+            ),
+            ([FIT, epoch(0, 5, loss=1), FAILED], "failed: Oom · loss 1"),
+            ([FIT, epoch(0, 5, loss=float("nan")), FIT | {"epochs": 9}], "epoch 1/9"),
+        ],
+    )
+    def test_is_told_in_one_line(self, events: list[Event], line: str) -> None:
+        assert describe_training(events) == line
+
+    def test_shows_the_newest_metrics_against_the_best_so_far(self) -> None:
+        events = [
+            FIT,
+            epoch(0, 5, loss=0.95, val_loss=0.9),
+            epoch(1, 10, loss=0.9, val_loss=0.802),
+            epoch(2, 15, loss=0.85, val_loss=0.871),
+            step(3, 10, 16, loss=0.812),
+        ]
+        line = describe_training(events)
+        assert line.endswith("val_loss 0.871 (best 0.802, epoch 2) · loss 0.812")
+
+    def test_takes_what_early_stopping_monitors_for_the_metric_that_matters(self) -> None:
+        fit = FIT | {"monitor": "val_accuracy"}
+        events = [
+            fit,
+            epoch(0, 5, val_loss=0.5, val_accuracy=0.9),
+            epoch(1, 9, val_loss=0.4, val_accuracy=0.8),
+        ]
+        assert describe_training(events).endswith("val_accuracy 0.8 (best 0.9, epoch 1) · val_loss 0.4")
+
+    def test_never_takes_nan_for_the_best(self) -> None:
+        events = [
+            FIT,
+            epoch(0, 5, val_loss=float("nan")),
+            epoch(1, 9, val_loss=2.0),
+            epoch(2, 9, val_loss=3.0),
+        ]
+        assert describe_training(events).endswith("val_loss 3 (best 2, epoch 2)")
+        assert describe_training(events[:2]).endswith("val_loss nan")
+        diverged = [*events[:3], epoch(2, 9, val_loss=float("nan"))]
+        assert describe_training(diverged).endswith("val_loss nan (best 2, epoch 2)")
+
+    def test_never_takes_an_epoch_that_was_cut_short_for_the_best(self) -> None:
+        events = [FIT, epoch(0, 5, val_loss=0.9), epoch(1, 7, val_loss=0.8) | {"step": 20}]
+        assert describe_training(events).endswith("left · val_loss 0.8")
+
+    def test_ends_with_the_metrics_of_the_weights_that_the_model_was_given_back(self) -> None:
+        events = [FIT, epoch(0, 5, val_loss=0.9), epoch(1, 7, val_loss=0.95), fit_end(7, 2, restored=0)]
+        assert describe_training(events).endswith("with the weights of epoch 1, 0:07 · val_loss 0.9 (best)")
+
+    def test_forgets_the_epochs_that_a_later_attempt_replays(self) -> None:
+        again = FIT | {"attempt": 2, "initial_epoch": 1}
+        events = [
+            FIT,
+            epoch(0, 5, val_loss=0.9),
+            epoch(1, 9, val_loss=0.1),
+            again,
+            epoch(1, 20, val_loss=0.95),
+        ]
+        assert describe_training(events).endswith("val_loss 0.95 (best 0.9, epoch 1)")
+
+    def test_time_left_follows_whole_epochs_with_their_validation(self) -> None:
+        events = [FIT, step(0, 49, 4), epoch(0, 10, took=10), step(1, 25, 12)]
+        assert "0:25 left" in describe_training(events)  # two and a half epochs of 10 s
+
+    def test_pause_is_said_and_is_no_part_of_the_pace(self) -> None:
+        pause = CONTROL | {"action": "pause", "old": None}
+        status = TrainingStatus()
+        status.take([FIT, step(0, 10, 1), step(0, 20, 2), pause | {"value": True}])
+        assert status.describe() == "epoch 1/4  step 20/50  paused"
+        status.take([pause | {"value": False}, step(0, 21, 500), step(0, 31, 501)])
+        assert status.rate() == (10, "batches/s")
+
+    def test_pace_forgets_what_was_long_ago(self) -> None:
+        status = TrainingStatus()
+        status.take(
+            [FIT | {"batches": 1000}, step(0, 1, 0), step(0, 2, 100), step(0, 12, 101), step(0, 202, 120)]
+        )
+        assert status.rate() == (10, "batches/s")  # 190 batches in 19 s
+
+    @pytest.mark.parametrize(
+        ("events", "text"),
+        [
+            ([], ""),
+            ([FIT], "1/4 0 %"),
+            ([FIT, step(1, 24, 2)], "2/4 48 %"),
+            ([FIT, epoch(1, 5)], "2/4 100 %"),
+            ([FIT | {"batches": None}, step(1, 24, 2)], "2/4"),
+            ([FIT, epoch(3, 20), fit_end(20)], "4/4"),
+        ],
+    )
+    def test_epoch_comes_with_the_share_that_is_over(self, events: list[Event], text: str) -> None:
+        status = TrainingStatus()
+        status.take(events)
+        assert status.describe_epoch() == text
+
+    @pytest.mark.parametrize(
+        ("events", "notes"),
+        [
+            ([FIT], []),
+            ([FIT, FINDING], ["1 finding"]),
+            ([FIT, FINDING, FINDING, CONTROL], ["2 findings", "steered by hand"]),
+            ([FIT, CONTROL | {"action": "pause", "value": True}], []),
+        ],
+    )
+    def test_notes_count_findings_and_tell_of_hands(self, events: list[Event], notes: list[str]) -> None:
+        status = TrainingStatus()
+        status.take(events)
+        assert status.describe_notes() == notes
+
+    def test_small_values_of_losses_are_good_and_of_scores_bad(self) -> None:
+        assert all(map(is_lower_better, ("loss", "val_loss", "mean_absolute_error", "RMSE")))
+        assert not any(map(is_lower_better, ("accuracy", "val_auc", "f1", "glossary")))
+
+
+class TestIntervention:
+    @pytest.mark.parametrize(
+        ("fields", "words"),
+        [
+            ({}, "learning rate 0.001 → 0.0001"),
+            ({"action": "patience", "old": 3, "value": 5}, "patience 3 → 5"),
+            ({"action": "stop", "old": None, "value": "now"}, "stop now"),
+            ({"action": "stop", "old": None, "value": "epoch"}, "stop after this epoch"),
+            ({"action": "pause", "old": None, "value": True}, "pause"),
+            ({"action": "pause", "old": None, "value": False}, "go on"),
+            ({"action": "checkpoint", "old": None, "value": None}, "save a checkpoint"),
+            ({"action": "measure_layers", "old": None, "value": None}, "measure the layers"),
+        ],
+    )
+    def test_is_told_with_old_and_new_value_time_and_author(self, fields: Event, words: str) -> None:
+        assert describe_control(CONTROL | fields) == f"by hand: {words} (epoch 3, step 640, panel)"
+
+    def test_that_was_refused_is_told_with_the_reason_and_steers_nothing(self) -> None:
+        refused = CONTROL | {
+            "action": "patience",
+            "value": 5,
+            "old": None,
+            "refused": "No early stopping.\nMore.",
+        }
+        assert (
+            describe_control(refused) == "refused: patience 5 (epoch 3, step 640, panel): No early stopping."
+        )
+        assert not is_steered([refused])
+
+    @pytest.mark.parametrize(
+        ("action", "steers"),
+        [
+            ("stop", True),
+            ("learning_rate", True),
+            ("patience", True),
+            ("pause", False),
+            ("checkpoint", False),
+        ],
+    )
+    def test_steers_if_it_changes_the_course_of_training(self, action: str, steers: bool) -> None:
+        assert is_steered([CONTROL | {"action": action}]) == steers
+
+
+@pytest.mark.parametrize(("severity", "mark"), [("info", "i"), ("warning", "!"), ("error", "!!")])
+def test_finding_is_told_with_its_mark_and_the_advice_below(severity: str, mark: str) -> None:
+    first, second = describe_finding(FINDING | {"severity": severity})
+    assert first == f"{mark} The gap widened to 0.3."
+    assert second.strip() == "Stop earlier."
+    assert second.index("S") == first.index("T")
+
+
+class TestLog:
+    def test_gets_whole_lines_five_seconds_apart_and_the_end(self, clock: Clock) -> None:
+        stream = io.StringIO()
+        view = TerminalView(1, stream, clock)
+        view.show([], [FIT], at_once=False)
+        for number in range(24):
+            clock.now = number / 2
+            view.show([], [step(number // 6, number % 6 + 1, number / 2)], at_once=False)
+        view.show([], [epoch(3, 12, loss=0.5), fit_end(12)], at_once=False)
+        lines = stream.getvalue().splitlines()
+        assert [line.split("  ")[:2] for line in lines] == [
+            ["epoch 1/4"],
+            ["epoch 2/4", "step 5/50"],
+            ["epoch 4/4", "step 3/50"],
+            ["4 epochs, 0:12", "loss 0.5"],
+        ]
+        assert not set("\r\x1b") & set(stream.getvalue())
+
+    def test_gets_a_short_training_in_two_lines(self, clock: Clock) -> None:
+        stream = io.StringIO()
+        view = TerminalView(1, stream, clock)
+        view.show([], [FIT], at_once=True)
+        view.show([], [*(epoch(number, number, loss=1) for number in range(4)), fit_end(4)], at_once=False)
+        assert stream.getvalue() == "epoch 1/4\n4 epochs, 0:04  loss 1\n"
+
+    def test_gets_findings_and_interventions_at_once(self, clock: Clock) -> None:
+        stream = io.StringIO()
+        TerminalView(1, stream, clock).show([], [FINDING, CONTROL], at_once=False)
+        assert stream.getvalue().splitlines() == [*describe_finding(FINDING), describe_control(CONTROL)]
+
+    def test_holds_no_line_of_an_earlier_attempt_but_knows_its_best(self, clock: Clock) -> None:
+        stream = io.StringIO()
+        view = TerminalView(2, stream, clock)
+        view.show([], [FIT, epoch(0, 5, val_loss=0.5), FINDING, FAILED], at_once=True)
+        assert stream.getvalue() == ""
+        again = FIT | {"attempt": 2, "initial_epoch": 1, "time": 200.0}
+        ended = fit_end(180) | {"attempt": 2}
+        view.show([], [again, epoch(1, 150, val_loss=0.75) | {"attempt": 2}, ended], at_once=False)
+        assert stream.getvalue() == "4 epochs, 1:20  val_loss 0.75 (best 0.5, epoch 1)\n"
+
+    def test_is_told_what_is_new_when_nobody_will_look_again(self, clock: Clock) -> None:
+        stream = io.StringIO()
+        view = TerminalView(1, stream, clock)
+        view.show([], [FIT], at_once=False)
+        view.show([], [step(0, 5, 1, loss=1)], at_once=True)
+        view.show([], [], at_once=True)
+        assert stream.getvalue() == "epoch 1/4\nepoch 1/4  step 5/50  loss 1\n"
+
+    def test_of_a_failed_run_ends_with_the_reason(self, clock: Clock) -> None:
+        stream = io.StringIO()
+        TerminalView(1, stream, clock).show([], [FIT, FAILED], at_once=False)
+        assert stream.getvalue() == "failed: Oom\n"
+
+    def test_is_what_ci_gets_even_in_a_terminal(
+        self, clock: Clock, shell: Terminal, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CI", "true")
+        TerminalView(1, shell, clock).show([], [FIT], at_once=False)
+        assert shell.getvalue() == "epoch 1/4\n"
+
+    def test_of_an_encoding_without_arrows_is_written_all_the_same(self, clock: Clock) -> None:
+        raw = io.BytesIO()
+        stream = io.TextIOWrapper(raw, encoding="ascii")
+        TerminalView(1, stream, clock).show([], [CONTROL], at_once=False)
+        assert b"learning rate 0.001 ? 0.0001" in raw.getvalue()
+
+    def test_never_obeys_control_codes_in_names_and_texts(self, clock: Clock) -> None:
+        stream = io.StringIO()
+        hostile = FINDING | {"message": "a\x1b[2Jb\nc\rd"}
+        TerminalView(1, stream, clock).show([], [hostile], at_once=False)
+        assert stream.getvalue().splitlines()[0] == "! a [2Jb c d"
+
+
+class TestTerminal:
+    def test_rewrites_one_line_until_the_training_ends(self, clock: Clock, shell: Terminal) -> None:
+        view = TerminalView(1, shell, clock)
+        view.show([], [FIT], at_once=False)
+        for number in range(1, 5):
+            clock.now = number
+            view.show([], [step(0, 10 * number, number, loss=1)], at_once=False)
+        assert "\n" not in shell.getvalue()
+        assert seen(shell.getvalue()) == "epoch 1/4  step 40/50  10 batches/s  0:16 left  loss 1"
+        view.show([], [epoch(3, 20, loss=0.5), fit_end(20)], at_once=False)
+        assert seen(shell.getvalue()) == "4 epochs, 0:20  loss 0.5\n"
+
+    def test_is_not_drawn_more_often_than_a_few_times_a_second(self, clock: Clock, shell: Terminal) -> None:
+        view = TerminalView(1, shell, clock)
+        for number in range(100):
+            clock.now = number / 100
+            view.show([], [FIT, step(0, number + 1, number / 100)], at_once=False)
+        assert 1 < shell.getvalue().count("\r") <= 5
+
+    def test_shows_findings_above_the_line_that_goes_on(self, clock: Clock, shell: Terminal) -> None:
+        view = TerminalView(1, shell, clock)
+        view.show([], [FIT], at_once=False)
+        clock.now = 1
+        view.show([], [FINDING], at_once=False)
+        assert seen(shell.getvalue()).splitlines() == [*describe_finding(FINDING), "epoch 1/4"]
+
+    def test_leaves_a_whole_line_when_nobody_will_look_again(self, clock: Clock, shell: Terminal) -> None:
+        view = TerminalView(1, shell, clock)
+        view.show([], [FIT], at_once=False)
+        view.show([], [], at_once=True)
+        view.show([], [], at_once=True)
+        assert seen(shell.getvalue()) == "epoch 1/4\n"
+
+    def test_cuts_a_line_that_would_wrap(self, clock: Clock, shell: Terminal) -> None:
+        metrics = {f"猫{number}": 0.5 for number in range(40)}
+        TerminalView(1, shell, clock).show([], [FIT, step(0, 1, 1, **metrics)], at_once=False)
+        line = seen(shell.getvalue())
+        assert line.endswith("…")
+        assert sum(2 if letter == "猫" else 1 for letter in line) <= int(os.environ["COLUMNS"]) - 1

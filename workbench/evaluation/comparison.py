@@ -1,0 +1,98 @@
+"""Runs beside one another: the parameters in which they differ, and what came out."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from workbench.runs import RunRecord, is_alive, show_path
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ABOUT = ("run", "name", "status", "started")  # the first columns of a comparison
+_NOT_COMPARED = ("run_dir",)  # a parameter that says where a run is, not what it does
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A table of runs and which of its columns are what."""
+
+    table: "pd.DataFrame"  # one row a run; the columns run, name, status, started, `parameters`, `results`
+    parameters: tuple[str, ...]  # those in which the runs differ
+    results: tuple[str, ...]  # epochs done, validation after the last epoch, final metrics
+
+
+def tabulate_runs(records: Sequence[RunRecord]) -> Comparison:
+    """Return the table of runs, with the parameters that are not the same in all of them.
+
+    Finished and unfinished runs have their completed epochs and their validation metrics after the last one,
+    finished ones the final metrics too.
+
+    Args:
+        records: Runs, of whatever notebooks.
+    """
+    import pandas as pd
+
+    differing = _differing_parameters(records)
+    results = [_results(record) for record in records]
+    named = list(dict.fromkeys(name for row in results for name in row))
+    columns = {name: f"{name} (result)" if name in (*differing, *_ABOUT) else name for name in named}
+    rows = []
+    for record, name, row in zip(records, name_runs(records), results, strict=True):
+        about = (show_path(record.path), name, describe_status(record), record.details["started"])
+        rows.append(
+            dict(zip(_ABOUT, about, strict=True))
+            | {column: _plain(record.parameters.get(key)) for key, column in differing.items()}
+            | {columns[key]: value for key, value in row.items()}
+        )
+    table = pd.DataFrame(rows, columns=[*_ABOUT, *differing.values(), *columns.values()], dtype=object)
+    return Comparison(table, tuple(differing.values()), tuple(columns.values()))
+
+
+def name_runs(records: Sequence[RunRecord]) -> list[str]:
+    """Return a name for each run; where several have the same label, with the name of the folder."""
+    count = Counter(record.label for record in records)
+    names = [r.label if count[r.label] == 1 else f"{r.label} ({r.path.name})" for r in records]
+    return [
+        name if names.count(name) == 1 else f"{name} {show_path(record.path)}"
+        for name, record in zip(names, records, strict=True)
+    ]
+
+
+def describe_status(record: RunRecord) -> str:
+    """Return "finished", "failed", "running", or "killed" where the process of a running run is gone."""
+    if record.status == "running" and not is_alive(record.details):
+        return "killed"
+    return record.status
+
+
+def _differing_parameters(records: Sequence[RunRecord]) -> dict[str, str]:
+    """Return the column of each parameter that differs, by the parameter's name."""
+    keys = dict.fromkeys(key for record in records for key in record.parameters if key not in _NOT_COMPARED)
+    return {
+        key: f"{key} (parameter)" if key in _ABOUT else key
+        for key in keys
+        if len({json.dumps(record.parameters.get(key), sort_keys=True) for record in records}) > 1
+    }
+
+
+def _results(record: RunRecord) -> dict[str, Any]:
+    epochs = [event for event in record.events() if event["type"] == "epoch"]
+    last: Mapping[str, Any] = epochs[-1]["metrics"] if epochs else {}
+    row: dict[str, Any] = {"epochs done": epochs[-1]["epoch"] + 1} if epochs else {}
+    row |= {f"last {name}": value for name, value in last.items() if name.startswith("val_")}
+    return row | {name: value for name, value in record.metrics.items() if _is_number(value)}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that fits one cell: a list or mapping as JSON, NaN as a text that says so."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value

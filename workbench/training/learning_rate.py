@@ -1,0 +1,63 @@
+"""Read and change the learning rate of a model while `fit` runs, whether it is a number or a schedule."""
+
+import keras
+from keras.optimizers.schedules import LearningRateSchedule
+
+
+def read_learning_rate(model: keras.Model) -> float:
+    """Return the learning rate of the next step of a compiled model's optimizer."""
+    return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+
+
+def change_learning_rate(model: keras.Model, value: float) -> None:
+    """Give a compiled model's optimizer another learning rate.
+
+    A schedule is scaled so that its present value becomes `value`, and keeps its shape; `restore_schedule`
+    takes the scale off again.
+
+    Args:
+        model: The model, also while it is being trained.
+        value: The learning rate, above zero.
+    """
+    optimizer = _plain_optimizer(model)
+    schedule = optimizer._learning_rate
+    if not isinstance(schedule, LearningRateSchedule):
+        optimizer.learning_rate = value
+        return
+    if not isinstance(schedule, _ScaledSchedule):
+        optimizer.learning_rate = schedule = _ScaledSchedule(schedule)
+        model.make_train_function(force=True)  # the old one was traced with the old schedule
+    schedule.scale_to(value, optimizer.iterations)
+
+
+def restore_schedule(model: keras.Model) -> None:
+    """Give a model its own schedule back, so that it can be saved and loaded anywhere."""
+    optimizer = _plain_optimizer(model)
+    if isinstance(optimizer._learning_rate, _ScaledSchedule):
+        optimizer.learning_rate = optimizer._learning_rate.schedule
+        model.train_function = None
+
+
+def _plain_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
+    """Return the optimizer that holds the learning rate, without the wrapper of mixed precision."""
+    return getattr(model.optimizer, "inner_optimizer", model.optimizer)
+
+
+class _ScaledSchedule(LearningRateSchedule):
+    """A schedule times a factor that can change during training."""
+
+    def __init__(self, schedule: LearningRateSchedule) -> None:
+        self.schedule = schedule
+        self._factor = keras.Variable(1.0, trainable=False, name="learning_rate_factor")
+
+    def scale_to(self, value: float, step: keras.Variable) -> None:
+        """Choose the factor so that the rate at `step` is `value`; a rate of zero stays zero."""
+        planned = float(keras.ops.convert_to_numpy(self.schedule(step)))
+        if planned > 0:
+            self._factor.assign(value / planned)
+
+    def __call__(self, step: keras.Variable) -> object:
+        return self.schedule(step) * self._factor
+
+    def get_config(self) -> dict:
+        raise NotImplementedError("A changed schedule lives only while training does.")
