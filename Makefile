@@ -23,6 +23,7 @@ lab: $(READY)
 	@$(BIN)/workbench lab
 
 bench: $(READY)
+	@$(BIN)/python -m pip install --quiet --editable ".[bench]"
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 # uv installs in a fraction of pip's time; it does not read pip's configuration, so the index is handed on.
@@ -44,6 +45,6 @@ lock: $(READY)
 		--no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf $(VENV) build dist workbench.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache
 	find workbench tests benchmarks notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) \
 		-type d -prune -exec rm -rf {} +

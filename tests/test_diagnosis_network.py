@@ -57,7 +57,7 @@ def test_healthy_training_on_images_has_no_finding(dataset, log, network):
     model = build_model(network, dataset.input_shape, 10)
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], steps_per_execution=4)
     val = (dataset.val.x, dataset.val.y)
-    assert fit(model, dataset.train.x, dataset.train.y, dataset, log, epochs=8, validation_data=val) == {}
+    assert fit(model, dataset.train.x, dataset.train.y, dataset, log, epochs=4, validation_data=val) == {}
 
 
 def test_healthy_dense_training_has_no_finding(pixels, log):

@@ -107,13 +107,17 @@ def drop_replayed(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 old
                 for old in kept
                 if not (
-                    old["attempt"] < event["attempt"]
-                    and old["type"] in _OF_TRAINING
-                    and old.get("epoch", math.inf) >= first
+                    old["attempt"] < event["attempt"] and old["type"] in _OF_TRAINING and _epoch(old) >= first
                 )
             ]
         kept.append(event)
     return kept
+
+
+def _epoch(event: dict[str, Any]) -> float:
+    """Return the epoch that an event is about; one that is about the whole training comes after all."""
+    epoch = event.get("epoch")
+    return math.inf if epoch is None else epoch
 
 
 def _parse(lines: bytes) -> Iterator[dict[str, Any]]:

@@ -73,7 +73,7 @@ def time_hooks(callbacks: Iterable[keras.callbacks.Callback]) -> Times:
 
 
 def measure_costs(answer: str, epochs: int, batches: int) -> None:
-    """Leave what every callback spends in trainings that a panel shows, by how often Keras calls them.
+    """Leave what every callback spends in trainings that a panel shows.
 
     Args:
         answer: Where the figures go.
@@ -81,19 +81,15 @@ def measure_costs(answer: str, epochs: int, batches: int) -> None:
         batches: Of an epoch.
     """
     costs = []
-    for steps in (16, 1):  # batches between two calls: as in notebooks/02_train_cnn.ipynb, and as by default
+    for name, steps, probed in (
+        ("called for 16 batches at a time, with a probe", 16, True),
+        ("called for every batch, without a probe", 1, False),
+    ):
         network = build_network(steps)
         fit(network, [], 1, steps)  # not counted: traces the functions
-        seconds, times = fit_watched(network, epochs, batches, f"runs/cost-{steps}")
-        costs.append(
-            {
-                "steps_per_execution": steps,
-                "epochs": epochs,
-                "batches": epochs * batches,
-                "seconds": seconds,
-                "times": times,
-            }
-        )
+        seconds, times = fit_watched(network, epochs, batches, f"runs/cost-{steps}", probed)
+        cost = {"name": name, "epochs": epochs, "batches": epochs * batches, "seconds": seconds}
+        costs.append(cost | {"times": times})
     write_answer(answer, costs)
 
 
@@ -122,12 +118,14 @@ def compare_fits(answer: str, rounds: int, epochs: int, batches: int) -> None:
     write_answer(answer, pairs)
 
 
-def fit_watched(network: keras.Model, epochs: int, batches: int, folder: str) -> tuple[float, Times]:
+def fit_watched(
+    network: keras.Model, epochs: int, batches: int, folder: str, probed: bool = True
+) -> tuple[float, Times]:
     """Train as a run that a panel shows; return the seconds of `fit` and of the callbacks."""
     run = wb.start_run(folder, parameters={"batch_size": BATCH_SIZE})
     wb.live(run)
     time.sleep(OPENING)
-    callbacks = wb.callbacks(run, probe=load_digits(batches)[1])
+    callbacks = wb.callbacks(run, probe=load_digits(batches)[1] if probed else None)
     times = time_hooks(callbacks)
     seconds = fit(network, callbacks, epochs, batches)
     run.finish()

@@ -1,4 +1,4 @@
-"""Metrics by epoch."""
+"""Metrics by epoch, and by step where epochs are too few to make a curve."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,13 @@ import plotly.graph_objects as go
 
 from workbench.figures.style import INK, PALETTE, empty_figure, escape, new_figure, shorten_label
 
+_FEW_EPOCHS = 3
+
 
 def plot_learning_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> go.Figure:
     """Draw training and validation metrics by epoch, one panel a metric, several runs overlaid.
+
+    A training of fewer than three epochs is drawn step by step, as far as its steps were logged.
 
     Args:
         curves: The events of each run (`RunRecord.events()`), by the name to show.
@@ -31,13 +35,18 @@ def plot_learning_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> g
     return figure
 
 
-def epoch_metrics(events: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
+def epoch_metrics(events: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
     """Return (completed epochs, value) by metric; epochs count from 1 as a reader does."""
-    history: dict[str, list[tuple[int, float]]] = {}
+    history: dict[str, list[tuple[float, float]]] = {}
+    by_step = sum(event["type"] == "epoch" for event in events) < _FEW_EPOCHS
+    batches = None  # in an epoch
     for event in events:
-        if event["type"] == "epoch":
+        if event["type"] == "fit":
+            batches = event["batches"]
+        elif event["type"] == "epoch" or (event["type"] == "step" and by_step and batches):
+            share = event["step"] / batches if "step" in event and batches else 1  # of the epoch
             for metric, value in event["metrics"].items():
-                history.setdefault(metric, []).append((event["epoch"] + 1, value))
+                history.setdefault(metric, []).append((event["epoch"] + share, value))
     return history
 
 
@@ -56,7 +65,7 @@ def _curve_traces(
         if len(points):
             traces.append(
                 go.Scatter(
-                    x=points[:, 0].astype(np.int32),
+                    x=points[:, 0].astype(np.float32),
                     y=points[:, 1].astype(np.float32),
                     name=f"{shorten_label(name)}, {kind}",
                     mode="lines+markers" if len(points) < 30 else "lines",
@@ -84,8 +93,10 @@ def _lay_out_panels(figure: go.Figure, metrics: Sequence[str]) -> None:
 
 
 def _epoch_ticks(figure: go.Figure) -> dict[str, Any]:
-    last = max(int(trace.x.max()) for trace in figure.data)
-    return dict(tick0=0, dtick=max(1, math.ceil(last / 8)), range=[0.7, last + 0.3])
+    first = min(float(trace.x.min()) for trace in figure.data)
+    last = math.ceil(max(float(trace.x.max()) for trace in figure.data))
+    start = 0.7 if first >= 1 else 0
+    return dict(tick0=0, dtick=max(1, math.ceil(last / 8)), range=[start, last + 0.3])
 
 
 def _add_curve_legend(figure: go.Figure, names: Sequence[str]) -> None:

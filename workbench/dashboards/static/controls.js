@@ -49,7 +49,8 @@ export class Controls {
 
 	#makeField(label, action, ...scales) {
 		const check = () => (apply.disabled = input.value === field.shown);
-		const input = make("input", { inputmode: "decimal", autocomplete: "off", name: action, oninput: check });
+		const onkeydown = ({ key }) => key === "Enter" && !apply.disabled && apply.click(); // JupyterLab swallows its submit
+		const input = make("input", { inputmode: "decimal", autocomplete: "off", name: action, oninput: check, onkeydown });
 		const apply = make("button", {}, "Apply");
 		const field = { input, apply, scales };
 		const onsubmit = (event) => {

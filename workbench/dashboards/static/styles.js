@@ -9,7 +9,7 @@ export const STYLES = `
 [data-jp-theme-light="true"] .wb-panel { color-scheme: light; }
 [data-jp-theme-light="false"] .wb-panel { color-scheme: dark; }
 .wb-panel .wb-panel { padding: 18px 0 0; }
-.wb-panel :is(p, dl, dt, dd, ul, li, h4, figure) { margin: 0; padding: 0; list-style: none; font-weight: 400; }
+.wb-panel :is(p, dl, dt, dd, ul, li, h4, figure) { float: none; width: auto; margin: 0; padding: 0; list-style: none; font-weight: 400; }
 .wb-panel [hidden], .wb-panel :is(p, label):empty { display: none !important; }
 .wb-panel :focus-visible { outline: 2px solid var(--accent); outline-offset: -1px; }
 .wb-panel :is(dt, h4, label, time, summary, figcaption, .wb-note, .wb-view, details, p + p) { color: var(--muted); font-size: 12px; }

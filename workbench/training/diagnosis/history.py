@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 FIRST_BATCHES = 16  # at most so many count as those before much was learned
@@ -30,6 +30,7 @@ class History:
     chance: float | None = None
     planned: int | None = None
     regularized: bool | None = None
+    _series: dict = field(default_factory=dict, init=False, repr=False, compare=False)  # what was asked for
 
     def add(self, epoch: int, metrics: Mapping[str, float], rate: float | None = None) -> "History":
         """Return a history with one more epoch."""
@@ -49,21 +50,22 @@ class History:
 
     def series(self, *names: str) -> tuple[list[int], list[list[float]]]:
         """Return the epochs that have all these metrics as finite numbers, and the values of each."""
-        rows = [
-            (epoch, [metrics[name] for name in names])
-            for epoch, metrics in zip(self.epochs, self.metrics, strict=True)
-            if all(is_number(metrics.get(name)) for name in names)
-        ]
-        return [epoch for epoch, _ in rows], [[values[at] for _, values in rows] for at in range(len(names))]
+        if names not in self._series:  # every rule asks for the same few, after every epoch
+            rows = [
+                (epoch, *(metrics[name] for name in names))
+                for epoch, metrics in zip(self.epochs, self.metrics, strict=True)
+                if all(is_number(metrics.get(name)) for name in names)
+            ]
+            epochs, *values = zip(*rows, strict=True) if rows else [()] * (len(names) + 1)
+            self._series[names] = list(epochs), [list(column) for column in values]
+        return self._series[names]
 
     @property
     def baseline(self) -> float | None:
         """The loss that a network has that has not learned anything."""
         _, (losses,) = self.series("loss")
-        for value in (self.chance, self.first_loss, losses[0] if losses else None):
-            if value is not None and value > 0:
-                return value
-        return None
+        known = (self.chance, self.first_loss, losses[0] if losses else None)
+        return next((value for value in known if value is not None and value > 0), None)
 
     @property
     def accuracy(self) -> float | None:
@@ -96,4 +98,4 @@ def read_history(events: Iterable[Mapping[str, Any]], before: int) -> History:
 
 def is_number(value: Any) -> bool:
     """Tell whether a metric is a finite number."""
-    return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, (int, float)) and math.isfinite(value)
