@@ -69,7 +69,7 @@ def test_module_imports_only_from_its_layer_and_those_above(path: Path) -> None:
     [
         ("papermill", "pipelines"),
         ("ipywidgets", "dashboards"),
-        ("anywidget", "dashboards"),
+        ("jupyter_server", "dashboards"),
         ("jinja2", "reports"),
     ],
 )

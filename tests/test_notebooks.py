@@ -136,6 +136,14 @@ def test_evaluation_sets_baselines_beside_a_trained_model(workplace: Path, train
     assert "model" in summary
 
 
+def test_start_explores_data_before_anything_was_trained(workplace: Path) -> None:
+    run = execute(workplace, "start_here", "started", pipeline="")
+    executed = nbformat.read(workplace / "started.ipynb", as_version=4)
+    (explored,) = [cell for cell in executed.cells if cell.id == "explore"]
+    assert run.status == "finished"
+    assert "duplicates" in str(explored.outputs).lower()
+
+
 def test_evaluation_without_runs_shows_the_baselines(workplace: Path) -> None:
     run = execute(workplace, "evaluate", "baselines")
     assert run.status == "finished"

@@ -14,7 +14,7 @@ from workbench import __version__
 from workbench.errors import WorkbenchError
 
 DEFAULT_PIPELINE = "quickstart"
-START_NOTEBOOK = "notebooks/01_prepare_data.ipynb"
+START_NOTEBOOK = "notebooks/00_start_here.ipynb"
 
 _pipeline_argument = click.argument("pipeline", default=DEFAULT_PIPELINE)
 _overrides_option = click.option(

@@ -1,7 +1,7 @@
 """Pipelines: notebooks as steps that run when their inputs changed.
 
 A pipeline file (`spec`) is checked against its notebooks (`notebooks`), compared with earlier runs
-(`fingerprints`), and run (`runner`, by `execution`) before somebody's eyes (`progress`).
+(`fingerprints`), and run (`runner`, by `execution`).
 """
 
 from workbench.pipelines.runner import PipelineState, StepState, plan_pipeline, run_pipeline
