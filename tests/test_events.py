@@ -31,7 +31,7 @@ def test_written_event_reads_back_with_version_time_and_attempt(path):
     EventLog(path, attempt=3).write("epoch", epoch=2, metrics={"loss": 0.25})
     (event,) = read_events(path)
     assert event.pop("time") > 1.6e9
-    assert event == {"v": 1, "attempt": 3, "type": "epoch", "epoch": 2, "metrics": {"loss": 0.25}}
+    assert event == {"v": 2, "attempt": 3, "type": "epoch", "epoch": 2, "metrics": {"loss": 0.25}}
 
 
 def test_numpy_scalars_are_written_as_plain_numbers(path):
@@ -72,7 +72,7 @@ def test_line_torn_by_a_crash_is_dropped_and_the_next_event_is_kept(path):
     log = EventLog(path)
     log.write("start")
     with open(path, "ab") as file:
-        file.write('{"v": 1, "type": "step", "name": "naïv'.encode()[:-2])
+        file.write('{"v": 2, "type": "step", "name": "naïv'.encode()[:-2])
     EventLog(path, attempt=2).write("start")
     assert [(event["type"], event["attempt"]) for event in read_events(path)] == [
         ("start", 1),

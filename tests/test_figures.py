@@ -71,6 +71,14 @@ class TestLearningCurves:
         assert figure.data[0].x.tolist() == [1, 2, 3]
         assert figure.layout.xaxis.title.text == "epoch"
 
+    def test_draw_a_training_of_one_epoch_by_its_steps(self) -> None:
+        steps = [
+            {"type": "step", "epoch": 0, "step": step, "metrics": {"loss": 1 / step}} for step in (5, 10, 15)
+        ]
+        events = [{"type": "fit", "batches": 20}, *steps, *epochs(loss=[0.05])[1:]]
+        figure = figures.plot_learning_curves({"run": events})
+        assert figure.data[0].x.tolist() == [0.25, 0.5, 0.75, 1]
+
     def test_of_one_run_have_one_colour_in_every_panel(self) -> None:
         events = epochs(loss=[2, 1], accuracy=[0.5, 0.75])
         figure = figures.plot_learning_curves({"a": events, "b": events})

@@ -42,7 +42,7 @@ def epoch_metrics(events: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[f
     batches = None  # in an epoch
     for event in events:
         if event["type"] == "fit":
-            batches = event["batches"]
+            batches = event.get("batches")
         elif event["type"] == "epoch" or (event["type"] == "step" and by_step and batches):
             share = event["step"] / batches if "step" in event and batches else 1  # of the epoch
             for metric, value in event["metrics"].items():
