@@ -1,7 +1,5 @@
 """The report in a real browser, without a network."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,31 +17,6 @@ pytestmark = pytest.mark.browser
 
 HOSTILE = "</script><script>window.ran = 1</script><img src=x onerror='window.ran = 1'>猫"
 CLASSES = (HOSTILE, "<a href='javascript:window.ran=1'>b</a>", "犬", 'd "e" & f')
-
-
-def need(found: Any, what: str) -> Any:
-    """Return what was found; without it skip, or fail where everything has to be tested."""
-    if not found and os.environ.get("CI"):
-        pytest.fail(f"CI is set, and {what} is missing")
-    if not found:
-        pytest.skip(f"needs {what}")
-    return found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        sync_playwright = None
-    start = need(sync_playwright, "playwright (pip install playwright)")
-    chromium = need(shutil.which("chromium") or shutil.which("google-chrome"), "Chromium")
-    with start() as playwright:
-        opened = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
-        )
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
