@@ -11,6 +11,7 @@ import pytest
 
 import workbench as wb
 from workbench.controls import request_control
+from workbench.errors import WorkbenchError
 from workbench.events import read_events
 from workbench.training.learning_rate import change_learning_rate, read_learning_rate, restore_schedule
 
@@ -212,6 +213,33 @@ def test_changed_schedule_keeps_its_shape_and_is_given_back(data):
     assert model.optimizer._learning_rate is original
     fit(model, data, [])
     assert read_learning_rate(model) == pytest.approx(0.01 * 0.5**3, rel=1e-4)
+
+
+def test_changed_schedule_can_be_saved_by_a_callback_of_the_user(run, data, tmp_path):
+    model = build(learning_rate=SCHEDULES["schedule"]())
+    saving = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras")
+    train(run, model, data, ("learning_rate", 0.001), callbacks=[saving])
+    loaded = keras.models.load_model(tmp_path / "4.keras")
+    assert read_learning_rate(loaded) == pytest.approx(0.001 * 0.5 ** (23 / 9), rel=1e-3)
+
+
+def test_request_that_comes_too_late_is_refused_and_does_not_stop_the_next_training(run, data):
+    late = keras.callbacks.LambdaCallback(on_train_end=lambda _: request_control(run.path, "stop", "now"))
+    fit(build(), data, wb.callbacks(run, [late]), epochs=2)
+    assert fit(build(), data, wb.callbacks(run), epochs=2).epoch == [0, 1]
+    assert "had ended" in of_type(read_events(run.log.path), "control")[0]["refused"]
+
+
+def test_checkpoint_that_cannot_be_written_does_not_end_the_training(run, data):
+    (run.artifacts / "checkpoints").write_text("in the way")
+    history, events = train(run, build(), data, ("checkpoint", None))
+    assert "could not be saved" in of_type(events, "control")[0]["refused"]
+    assert history.epoch == [0, 1, 2, 3]
+
+
+def test_callbacks_of_a_run_are_refused_as_callbacks_of_the_user(run):
+    with pytest.raises(WorkbenchError, match="again"):
+        wb.callbacks(run, wb.callbacks(run))
 
 
 def test_changed_schedule_leaves_a_model_that_can_be_saved(run, data, tmp_path):

@@ -141,7 +141,7 @@ class ControlReader:
 
 
 def _check(action: str, value: Any) -> None:
-    if action not in _VALUES:
+    if not isinstance(action, str) or action not in _VALUES:
         raise WorkbenchError(
             f"A training cannot be asked to {action!r}.\nIt knows these actions: {', '.join(ACTIONS)}."
         )

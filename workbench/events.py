@@ -20,8 +20,8 @@ and by `type`:
                 (batches seen) where the epoch was cut short
     layers      measured on the probe: epoch, step, groups (name, gradient_norm, weight_norm and
                 update_ratio of each group of layers, input first)
-    control     a request was obeyed: request (its id), action, value, old (the value before), by,
-                epoch, step
+    control     a request was obeyed, or refused for a reason: request (its id), action, value, old (the
+                value before), by, epoch, step, refused
     checkpoint  saved because somebody asked: epoch, step, file (in the run folder)
     finding     something was noticed: the fields of `workbench.findings.Finding`
     fit_end     training ended: epochs (completed), stopped (True when before the last planned one),

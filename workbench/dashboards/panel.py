@@ -51,7 +51,9 @@ class RunsPanel:
         for name, reader in self._readers.items():
             new = reader.read()
             if new:
-                self._events[name] = drop_replayed(self._events[name] + new)
+                self._events[name] += new
+                if any(event["type"] == "fit" for event in new):
+                    self._events[name] = drop_replayed(self._events[name])
                 changed = True
         return changed
 

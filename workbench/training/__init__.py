@@ -49,12 +49,18 @@ def callbacks(
         tensorboard: Whether TensorBoard's event files are written too, to the run's folder `tensorboard/`.
 
     Raises:
-        WorkbenchError: The probe is none, or TensorBoard is not installed.
+        WorkbenchError: The probe is none, callbacks of a run are handed over again, or TensorBoard is not
+            installed.
 
     Example:
         model.fit(x, y, epochs=10, callbacks=wb.callbacks(run, [EarlyStopping()], probe=(x_val, y_val)))
     """
     own = list(callbacks)
+    if any(isinstance(callback, Steering) for callback in own):
+        raise WorkbenchError(
+            "The callbacks of wb.callbacks() were handed over to it again.\n"
+            "Give your own ones only, as in wb.callbacks(run, [EarlyStopping()])."
+        )
     stopping = [callback for callback in own if isinstance(callback, keras.callbacks.EarlyStopping)]
     first = stopping[0] if stopping else None
     samples = None if probe is None else Probe.of(probe)

@@ -78,13 +78,22 @@ class Checkpoint(keras.callbacks.Callback):
         return self._restore(self._best) - 1 if self._best else None
 
     def save_copy(self, epoch: int, step: int) -> str:
-        """Save the present weights for `model.load_weights` and return the path in the run folder."""
+        """Save the present weights for `model.load_weights` and return the path in the run folder.
+
+        Raises:
+            WorkbenchError: They could not be written; training can go on.
+        """
         name = f"artifacts/checkpoints/epoch-{epoch + 1:06d}-step-{step:06d}.weights.h5"
         path = self.folder.parent / name
-        path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name("unfinished.weights.h5")
-        self.model.save_weights(unfinished, overwrite=True)
-        unfinished.replace(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.model.save_weights(unfinished, overwrite=True)
+            unfinished.replace(path)
+        except OSError as error:
+            raise WorkbenchError(
+                f"The checkpoint could not be saved: {error}.\nMake room or mend the folder, and ask again."
+            ) from error
         return name
 
     def _save(self, epochs: int) -> Path:

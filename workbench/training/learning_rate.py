@@ -3,6 +3,8 @@
 import keras
 from keras.optimizers.schedules import LearningRateSchedule
 
+from workbench.errors import WorkbenchError
+
 
 def read_learning_rate(model: keras.Model) -> float:
     """Return the learning rate of the next step of a compiled model's optimizer."""
@@ -18,6 +20,9 @@ def change_learning_rate(model: keras.Model, value: float) -> None:
     Args:
         model: The model, also while it is being trained.
         value: The learning rate, above zero.
+
+    Raises:
+        WorkbenchError: A schedule stands at zero.
     """
     optimizer = _plain_optimizer(model)
     schedule = optimizer._learning_rate
@@ -43,21 +48,31 @@ def _plain_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
     return getattr(model.optimizer, "inner_optimizer", model.optimizer)
 
 
+@keras.saving.register_keras_serializable("workbench")
 class _ScaledSchedule(LearningRateSchedule):
     """A schedule times a factor that can change during training."""
 
-    def __init__(self, schedule: LearningRateSchedule) -> None:
+    def __init__(self, schedule: LearningRateSchedule, factor: float = 1.0) -> None:
         self.schedule = schedule
-        self._factor = keras.Variable(1.0, trainable=False, name="learning_rate_factor")
+        self._factor = keras.Variable(factor, trainable=False, name="learning_rate_factor")
 
     def scale_to(self, value: float, step: keras.Variable) -> None:
-        """Choose the factor so that the rate at `step` is `value`; a rate of zero stays zero."""
+        """Choose the factor so that the rate at `step` is `value`."""
         planned = float(keras.ops.convert_to_numpy(self.schedule(step)))
-        if planned > 0:
-            self._factor.assign(value / planned)
+        if not planned > 0:
+            raise WorkbenchError(
+                f"The learning rate follows a schedule that is {planned} here, and no factor changes that.\n"
+                "Ask again at another step."
+            )
+        self._factor.assign(value / planned)
 
     def __call__(self, step: keras.Variable) -> object:
         return self.schedule(step) * self._factor
 
     def get_config(self) -> dict:
-        raise NotImplementedError("A changed schedule lives only while training does.")
+        factor = float(keras.ops.convert_to_numpy(self._factor))
+        return {"schedule": keras.saving.serialize_keras_object(self.schedule), "factor": factor}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "_ScaledSchedule":
+        return cls(keras.saving.deserialize_keras_object(config["schedule"]), config["factor"])

@@ -85,6 +85,8 @@ class Steering(keras.callbacks.Callback):
         restore_schedule(self.model)
         if self.stop == NOW:
             self.restored = self.checkpoint.restore_best()
+        for request in self._reader.new_requests():
+            self._write(request, old=None, refused="The training had ended.")
 
     def _look(self) -> None:
         """Do what has been asked since the last look, and wait here while the training is paused."""
@@ -109,6 +111,9 @@ class Steering(keras.callbacks.Callback):
             outcome = {"old": old}
         except WorkbenchError as error:
             outcome = {"old": None, "refused": str(error)}
+        self._write(request, **outcome)
+
+    def _write(self, request: Mapping[str, Any], **outcome: Any) -> None:
         self._log.write(
             "control",
             request=request["id"],
