@@ -50,7 +50,7 @@ function frameCharts(runs, view) {
 		}
 	}
 	if (!(low < high)) [low, high] = Number.isFinite(high) ? [high - 1, high] : [0, 1];
-	const controls = runs.flatMap(({ store }) => store.controls.filter(({ action }) => STEERING.includes(action)));
+	const controls = runs.flatMap(({ store }) => store.controls.filter(({ action, refused }) => !refused && STEERING.includes(action)));
 	const marks = controls.map((control) => control[axis]);
 	return { axis, unit: view.by, range: [low, high], snaps, marks, log: view.log, several: runs.length > 1 };
 }

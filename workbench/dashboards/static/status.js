@@ -72,7 +72,7 @@ function estimateLeft(store) {
 	return (epochs - last) * (spent ? spent / done : pace ? (store.time - time) / (last - first) : NaN);
 }
 
-export function describeControl({ action, value, old, epoch, by }) {
+export function describeControl({ action, value, old, epoch, by, refused }) {
 	const words = {
 		stop: value === "epoch" ? "stop after this epoch" : "stop now",
 		pause: value === false ? "resume" : "pause",
@@ -81,7 +81,8 @@ export function describeControl({ action, value, old, epoch, by }) {
 	};
 	const change = [old, value].filter(Number.isFinite).map((each) => formatValue(each)).join(" → ");
 	const what = Object.hasOwn(words, action) ? words[action] : `${String(action).replaceAll("_", " ")} ${change}`;
-	return `${what}${Number.isFinite(epoch) ? `, epoch ${epoch + 1}` : ""}, from the ${by}`;
+	const done = `${what}${Number.isFinite(epoch) ? `, epoch ${epoch + 1}` : ""}, from the ${by}`;
+	return refused ? `refused: ${done}. ${refused}` : done;
 }
 
 // The head of one run: its state, progress and pace; `title` is its name or a button with it.

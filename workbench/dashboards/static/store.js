@@ -186,8 +186,8 @@ export class RunStore {
 		const { fit } = this;
 		const { action, value } = event;
 		this.controls.push({ ...event, ...(fit && this.#locate(event.epoch ?? fit.first, event.step ?? 0)) });
+		if (event.refused || !fit) return;
 		if (action === "learning_rate") this.rate = readNumber(value);
-		if (!fit) return;
 		if (action === "pause") fit.paused = value;
 		if (action === "stop") fit.stopping = true;
 		if (action === "patience") fit.patience = value;

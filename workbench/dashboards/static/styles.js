@@ -1,6 +1,6 @@
-// The look of the panels: JupyterLab's colours where there are any, light or dark ones of our own elsewhere.
+// JupyterLab's colours where there are any, our own elsewhere.
 
-// The style sheet of every panel; its rules stay inside of one.
+// The style sheet of every panel.
 export const STYLES = `
 .wb-panel { --ink: var(--jp-ui-font-color1, light-dark(#1b2127, #e5e9ec)); --page: var(--jp-layout-color0, light-dark(#fff, #14181c));
 	--muted: light-dark(#59636e, #9aa5b0); --rule: light-dark(#dce1e6, #343c44); --accent: light-dark(#0072b2, #6cb8ee);
