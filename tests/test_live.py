@@ -144,6 +144,19 @@ def test_second_view_of_a_run_takes_the_place_of_the_first():
     assert second.startswith("2 epochs")
 
 
+def test_watching_again_and_again_leaves_one_thread_and_one_hook():
+    notebook = execute(
+        SETUP,
+        *["wb.watch('runs/one')"] * 3,
+        "import threading\n"
+        "threads = [thread for thread in threading.enumerate() if thread.name == 'workbench-live']\n"
+        "for thread in threads:\n    thread.join(2)\n"
+        "hooks = get_ipython().events.callbacks['post_run_cell']\n"
+        "print(sum(thread.is_alive() for thread in threads), sum('Follower' in str(hook) for hook in hooks))",
+    )
+    assert notebook.cells[-1].outputs[0].text == "1 1\n"
+
+
 def test_watching_shows_finished_runs_over_one_another():
     notebook = execute(
         SETUP

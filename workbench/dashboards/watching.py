@@ -25,7 +25,7 @@ from workbench.runs import EVENTS_FILE, RUN_FILE, Run, is_alive, open_run, read_
 
 SECONDS_BETWEEN_LOOKS = 1.0
 
-_shown: dict[Path, "Follower"] = {}  # by the run that is written here: a second view replaces the first
+_shown: dict[Any, "Follower"] = {}  # by what they show: a second view of it replaces the first
 
 
 def live(run: Run, beside: Sequence[str | Path] = ()) -> None:
@@ -42,16 +42,14 @@ def live(run: Run, beside: Sequence[str | Path] = ()) -> None:
         wb.live(run)
         model.fit(x, y, epochs=10, verbose=0, callbacks=wb.callbacks(run))
     """
-    if run.path in _shown:
-        _shown[run.path].stop()
     shell = _notebook_shell()
     if shell:
         folders = {run.name: run.path} | _named_folders(beside)
-        _shown[run.path] = follower = NotebookFollower(RunsPanel(folders), shell)
+        follower = NotebookFollower(RunsPanel(folders), shell)
     else:
-        _shown[run.path] = follower = TerminalFollower(run.path, run.attempt)
+        follower = TerminalFollower(run.path, run.attempt)
         atexit.register(follower.stop)
-    follower.start()
+    _replace(run.path, follower)
 
 
 def watch(runs: str | Path | Sequence[str | Path]) -> None:
@@ -70,7 +68,7 @@ def watch(runs: str | Path | Sequence[str | Path]) -> None:
         raise WorkbenchError("There is no run to watch: the list is empty.\nGive the path of a run folder.")
     shell = _notebook_shell()
     if shell:
-        NotebookFollower(RunsPanel(folders), shell).start()
+        _replace(tuple(folders.values()), NotebookFollower(RunsPanel(folders), shell))
     else:
         _watch_in_terminal(next(iter(folders.values())))
 
@@ -88,10 +86,18 @@ def watch_pipeline(name: str) -> None:
     panel = PipelinePanel(folder)
     shell = _notebook_shell()
     if shell:
-        NotebookFollower(panel, shell).start()
+        _replace(folder, NotebookFollower(panel, shell))
         return
     panel.read()
     print(panel.describe(), flush=True)
+
+
+def _replace(subject: Any, follower: "Follower") -> None:
+    """Start a view of something, and end the one that there was."""
+    if subject in _shown:
+        _shown[subject].stop()
+    _shown[subject] = follower
+    follower.start()
 
 
 class Follower:
