@@ -22,11 +22,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests/browser"))
 
 from dashboard import page, report  # noqa: E402  (the folder beside this file)
-from lab_driver import Lab, Notebook, open_browser, start_lab  # noqa: E402
+from lab_driver import Lab, Notebook, find_chromium, open_browser, start_lab  # noqa: E402
 
-EPOCHS = 2  # of every training that is timed
 BATCHES = 1407  # of an epoch, as CIFAR-10 has of 32 images
-BATCHES_OF_PAIR = 200  # where the two sides take turns
+PAIR = (2, 200)  # epochs and batches where the two sides take turns
 POINTS = (500, 5000)  # of history that the views beside one another show; the last one is judged, a third
 # of what they would draw at the end of the article's training, 10 epochs of CIFAR-10 batch by batch
 STOPS = 9
@@ -42,6 +41,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=7, help="how often the two sides take turns")
     rounds = parser.parse_args().rounds
+    if not find_chromium():
+        sys.exit("Nothing was measured: this needs Chromium, such as `apt-get install chromium` brings.")
     with (
         tempfile.TemporaryDirectory() as temporary,
         open_browser() as browser,
@@ -66,8 +67,8 @@ def measure_fits(lab: Lab, rounds: int) -> dict[str, Any]:
     notebook = open_notebook(
         lab,
         "fits",
-        f"kernel.measure_costs({str(costs)!r}, {EPOCHS}, {BATCHES})",
-        f"kernel.compare_fits({str(pairs)!r}, {rounds}, {EPOCHS}, {BATCHES_OF_PAIR})",
+        f"kernel.measure_costs({str(costs)!r}, {BATCHES})",
+        f"kernel.compare_fits({str(pairs)!r}, {rounds}, {PAIR[0]}, {PAIR[1]})",
     )
     traffic = page.Traffic(notebook.page)
     notebook.run_all()
@@ -98,7 +99,7 @@ def measure_clicks(lab: Lab) -> dict[str, list[float]]:
     """Return the seconds from real clicks on buttons until a training that blocks the kernel obeyed."""
     answer = lab.project / "clicks.json"
     notebook = open_notebook(lab, "clicks", f"kernel.train_until_stopped({str(answer)!r}, {STOPS})")
-    notebook.page.evaluate(page.OBSERVE)
+    notebook.page.evaluate(page.NOTE_CLICKS)
     notebook.run_all()
     figures: dict[str, list[float]] = {"Pause": [], "Resume": [], "Stop now": []}
     for number in range(STOPS):
@@ -128,7 +129,7 @@ def open_history(lab: Lab, name: str, epochs: int, steps: int) -> dict[str, Any]
     notebook = open_notebook(lab, name, f"wb.watch({str(run.path)!r})")
     page.pause(notebook.page, SETTLING)
     traffic = page.Traffic(notebook.page)
-    notebook.page.evaluate(page.OBSERVE)
+    tasks = page.Tasks(notebook.page)
     notebook.run_all()
     page.wait_for(lambda: traffic.caught_up(history), notebook, "the whole history", PATIENCE)
     panel = notebook.page.locator(".wb-panel")
@@ -145,7 +146,7 @@ def open_history(lab: Lab, name: str, epochs: int, steps: int) -> dict[str, Any]
     figures = {
         "history": history,
         "load": traffic.loading(history),
-        "tasks": page.long_tasks(notebook.page),
+        "tasks": tasks.read(traffic.opened),
         "traffic": traffic.summarize(history),
         "lasting": max(traffic.lasting, default=0),
     }

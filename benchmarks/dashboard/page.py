@@ -4,6 +4,7 @@ import base64
 import json
 import random
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,11 @@ from workbench.runs import Run, start_run
 
 MIME = b"application/vnd.workbench.panel+json"
 LASTING = b"application/vnd.plotly.v1+json"  # only in the output that stays when a cell has ended
+PANEL = "/workbench/static/"  # in the address of the panel's scripts
+LAB = "/static/lab/"  # in that of JupyterLab's
 STATE = {"learning_rate": 0.001, "memory": 900_000_000}  # of every step that is made up
-OBSERVE = """() => {
-  window.longTasks = [];
-  window.longFrames = [];
+NOTE_CLICKS = """() => {
   window.clicks = [];
-  const watch = (type, note) =>
-    new PerformanceObserver((list) => list.getEntries().forEach(note)).observe({ type });
-  watch("longtask", ({ startTime, duration }) => longTasks.push([startTime, duration]));
-  watch("long-animation-frame", ({ startTime, duration, scripts }) => {
-    longFrames.push([startTime, duration, scripts.map((each) => each.sourceURL)]);
-  });
   window.addEventListener("click", () => clicks.push(Date.now()), { capture: true });
 }"""
 
@@ -42,7 +37,7 @@ class Traffic:
         self.answers: list[tuple[float, int, int]] = []
         self.messages: list[tuple[float, int]] = []
         self.lasting: list[int] = []  # bytes of the outputs that stay in the notebook
-        self._first = 0.0  # when something was asked for the first time
+        self.opened = 0.0  # when the panel asked for its first script, in seconds on the browser's clock
         self._open: dict[str, list[int]] = {}  # offset and bytes of answers that are under way
         session = page.context.new_cdp_session(page)
         session.on("Network.requestWillBeSent", self._ask)
@@ -56,15 +51,16 @@ class Traffic:
         return any(offset >= history for _, _, offset in self.answers)
 
     def loading(self, history: int) -> float:
-        """Return the seconds from the first question of the panel until so many bytes had come."""
+        """Return the seconds from the panel's first request until so many bytes had come."""
         came = [moment for moment, _, offset in self.answers if offset < history]
-        return max(came) - self._first
+        return max(came) - self.opened
 
     def _ask(self, event: dict[str, Any]) -> None:
         url = urlparse(event["request"]["url"])
+        if PANEL in url.path:
+            self.opened = self.opened or event["timestamp"]
         if url.path.endswith("/workbench/events"):
             self._open[event["requestId"]] = [int(parse_qs(url.query)["offset"][0]), 0]
-            self._first = self._first or event["timestamp"]
 
     def _receive(self, event: dict[str, Any]) -> None:
         if event["requestId"] in self._open:
@@ -153,28 +149,57 @@ def logged(run: Path, kind: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if f'"type": "{kind}"' in line and line.endswith("}")]
 
 
-def long_tasks(page: Any) -> list[dict[str, Any]]:
-    """Return the tasks of over 50 ms since OBSERVE, in milliseconds, and the scripts that ran in them.
+class Tasks:
+    """The tasks of a page's main thread, from now on until they are read.
 
-    The scripts are those of the animation frames that overlap the task, of at least 5 ms each.
+    Args:
+        page: The page.
     """
-    page.wait_for_timeout(300)  # frames are reported after their tasks
-    tasks, frames = page.evaluate("[longTasks, longFrames]")
-    return [
-        {
-            "start": start,
-            "milliseconds": length,
-            "scripts": sorted(
-                {
-                    script
-                    for begin, duration, scripts in frames
-                    if begin < start + length and start < begin + duration
-                    for script in scripts
-                }
-            ),
-        }
-        for start, length in tasks
-    ]
+
+    def __init__(self, page: Any) -> None:
+        self._page = page
+        self._events: list[dict[str, Any]] = []
+        self._complete = False
+        self._session = page.context.new_cdp_session(page)
+        self._session.on("Tracing.dataCollected", lambda event: self._events.extend(event["value"]))
+        self._session.on("Tracing.tracingComplete", lambda _: setattr(self, "_complete", True))
+        categories = "-*,toplevel,devtools.timeline"
+        self._session.send("Tracing.start", {"categories": categories, "transferMode": "ReportEvents"})
+
+    def read(self, since: float) -> dict[str, list[tuple[float, float]]]:
+        """Return the milliseconds of every task on the clock and on the processor.
+
+        Args:
+            since: Seconds on the browser's clock; tasks that began earlier are left out.
+
+        Returns:
+            By whose they are: "jupyterlab" if its scripts took longer in it than the panel's (it measures all
+            cells anew when an output grows), else "panel", which painting and collecting garbage count for.
+        """
+        self._session.send("Tracing.end")
+        while not self._complete:
+            self._page.wait_for_timeout(50)
+        own = next(event for event in self._events if PANEL in script_of(event))
+        thread = [event for event in self._events if all(event[key] == own[key] for key in ("pid", "tid"))]
+        calls = sorted(
+            (each["ts"], script_of(each), each.get("dur", 0)) for each in thread if script_of(each)
+        )
+        tasks: dict[str, list[tuple[float, float]]] = {"panel": [], "jupyterlab": []}
+        for event in thread:
+            if not event["name"].endswith("RunTask") or "tdur" not in event or event["ts"] < 1e6 * since:
+                continue
+            ends = (event["ts"], event["ts"] + event["dur"])
+            inside = calls[bisect_left(calls, (ends[0],)) : bisect_left(calls, (ends[1],))]
+            lab, panel = (sum(took for _, url, took in inside if part in url) for part in (LAB, PANEL))
+            times = (event["dur"] / 1000, event["tdur"] / 1000)
+            tasks["jupyterlab" if lab > panel else "panel"].append(times)
+        return tasks
+
+
+def script_of(event: dict[str, Any]) -> str:
+    """Return the address of the script that an event of a trace runs, empty if it runs none."""
+    data = (event.get("args") or {}).get("data")
+    return str(data.get("url", "")) if isinstance(data, dict) else ""
 
 
 def write_history(folder: Path, epochs: int, steps: int, metrics: Sequence[str]) -> tuple[Run, int]:
