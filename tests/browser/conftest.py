@@ -2,12 +2,13 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 sys.path.insert(0, __file__.rpartition("/")[0])
+import panel_driver
 from lab_driver import Lab, find_chromium, open_browser, start_lab
 
 
@@ -30,6 +31,24 @@ def browser() -> Iterator[Any]:
     need(find_chromium(), "Chromium")
     with open_browser() as opened:
         yield opened
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """An empty page that has loaded the panel's scripts."""
+    with panel_driver.open_panel_page(browser) as opened:
+        yield opened
+
+
+@pytest.fixture
+def show(page: Any) -> Callable[..., Any]:
+    """Mount a panel over logs by run name and return the page."""
+
+    def mount(logs: dict[str, list[dict[str, Any]]], *options: str, **more: str) -> Any:
+        panel_driver.show(page, logs, *options, **more)
+        return page
+
+    return mount
 
 
 @pytest.fixture(scope="session")

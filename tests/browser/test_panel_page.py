@@ -1,149 +1,18 @@
-"""The panel's scripts in a plain page, over a transport of strings: no JupyterLab, no server, no training."""
+"""What the panel shows of logs: it follows them, draws them and names what they say."""
 
-import json
-import math
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from panel_driver import append, event, label, lines, train, wait_for_label, wait_for_text
 
-import workbench.dashboards
+import workbench as wb
+from workbench.dashboards.panel import RunsPanel, full_bundle
 
 pytestmark = pytest.mark.browser
 
-STATIC = Path(workbench.dashboards.__file__).parent / "static"
 HOSTILE = "</script><img src=x onerror='window.ran = 1'>猫"
-PAGE = """<!doctype html><meta charset="utf-8"><body style="margin: 0">
-<div id="here"></div><div id="there"></div>
-<script type="module">
-import { mountRuns } from "./panel.js";
-import { mountPipeline } from "./pipeline.js";
-const encoder = new TextEncoder();
-Object.assign(window, {
-  mountRuns, mountPipeline, logs: {}, statuses: {}, asked: [], looks: 0, longest: 0, refusal: "", down: false,
-  transport: {
-    async events(path, offset) {
-      window.looks += 1;
-      if (window.down) throw new Error("the server does not answer.");
-      const text = window.logs[path] ?? "";
-      const end = text.lastIndexOf("\\n", Math.min(text.length, offset + 256000)) + 1;
-      const status = window.statuses[path] ?? "running";
-      return { offset: end, size: text.length, lines: text.slice(offset, end), status, attempt: 1 };
-    },
-    async control(path, action, value) {
-      if (window.refusal) throw new Error(window.refusal);
-      window.asked.push([path, action, value]);
-      return { id: `request-${window.asked.length}`, action, value };
-    },
-    async pipeline() {
-      return window.pipeline;
-    },
-  },
-});
-new PerformanceObserver((list) => {
-  for (const task of list.getEntries()) window.longest = Math.max(window.longest, task.duration);
-}).observe({ type: "longtask" });
-</script>"""
-
-
-def event(type: str, attempt: int = 1, **fields: Any) -> dict[str, Any]:
-    return {"v": 2, "time": 1_700_000_000.0, "attempt": attempt, "type": type, **fields}
-
-
-def train(epochs: int, steps: int = 0, batches: int = 100, seed: int = 0, **fit: Any) -> list[dict[str, Any]]:
-    """Return a log of epochs with falling losses, 0.01 higher with every seed."""
-    planned = {"epochs": 10, "batches": batches, "initial_epoch": 0, "batch_size": 32}
-    events = [
-        event("start", name="run"),
-        event("fit", **planned | {"patience": 3, "monitor": "val_loss"} | fit),
-    ]
-    for epoch in range(epochs):
-        for step in range(1, steps + 1):
-            place = {"epoch": epoch, "step": step * batches // (steps + 1) if steps < batches else step}
-            metrics = {"loss": 2 / (1 + epoch + step / (steps + 1)) + math.sin(step) / 20, "accuracy": 0.5}
-            events.append(event("step", **place, metrics=metrics, learning_rate=1e-3, memory=10**9))
-        metrics = {
-            "loss": 1 / (epoch + 1),
-            "val_loss": 1 / (epoch + 1) + seed / 100,
-            "accuracy": 0.5 + epoch / 20,
-        }
-        events.append(event("epoch", epoch=epoch, metrics=metrics, seconds=2.0, learning_rate=1e-3))
-    return events
-
-
-def lines(events: list[dict[str, Any]]) -> str:
-    return "".join(json.dumps(each) + "\n" for each in events)
-
-
-@pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    """An empty page that has loaded the scripts; what goes wrong is in `page.problems`."""
-    context = browser.new_context(viewport={"width": 1000, "height": 1600})
-    opened = context.new_page()
-    opened.problems = []
-    opened.on("console", lambda message: opened.problems.append(message.text))
-    opened.on("pageerror", lambda error: opened.problems.append(str(error)))
-    opened.route("http://panel.test/**", _serve)
-    opened.goto("http://panel.test/page.html")
-    opened.wait_for_function("window.transport")
-    yield opened
-    context.close()
-    assert opened.problems == []
-
-
-def _serve(route: Any) -> None:
-    file = STATIC / route.request.url.rpartition("/")[2]
-    if file.suffix == ".js":
-        route.fulfill(body=file.read_text(encoding="utf-8"), content_type="text/javascript")
-    else:
-        route.fulfill(body=PAGE, content_type="text/html")
-
-
-@pytest.fixture
-def show(page: Any) -> Callable[..., Any]:
-    """Mount a panel over logs by run name and return the page."""
-
-    def mount(logs: dict[str, list[dict[str, Any]]], status: str = "running", place: str = "here") -> Any:
-        texts = {name: lines(events) for name, events in logs.items()}
-        page.evaluate(
-            """([texts, status, place]) => {
-                Object.assign(logs, texts);
-                for (const name of Object.keys(texts)) statuses[name] = status;
-                const runs = Object.keys(texts).map((name) => ({ path: name, name }));
-                window[`panel_${place}`] = mountRuns(document.getElementById(place), { runs }, transport);
-            }""",
-            [texts, status, place],
-        )
-        return page
-
-    return mount
-
-
-def append(page: Any, name: str, *events: dict[str, Any]) -> None:
-    page.evaluate("([name, text]) => { logs[name] += text; }", [name, lines(list(events))])
-
-
-def wait_for_text(page: Any, text: str, selector: str = "#here") -> None:
-    condition = "([selector, text]) => document.querySelector(selector)?.innerText.includes(text)"
-    try:
-        page.wait_for_function(condition, arg=[selector, text], timeout=15000)
-    except Exception:
-        pytest.fail(f"{text!r} never appeared in {selector}:\n{page.inner_text('#here')}")
-
-
-def label(page: Any, title: str) -> str:
-    """Return what a screen reader says of a chart, once it has been drawn."""
-    canvas = page.locator(f"figure:has(strong:text-is('{title}')) canvas[role=img]")
-    canvas.and_(page.locator("[aria-label]")).wait_for()
-    return canvas.get_attribute("aria-label")
-
-
-def wait_for_label(page: Any, title: str, text: str) -> None:
-    page.locator(f"figure:has(strong:text-is('{title}')) canvas[aria-label*='{text}']").wait_for(
-        timeout=15000
-    )
 
 
 def test_follows_a_log_that_grows(show: Callable[..., Any]) -> None:
@@ -264,69 +133,6 @@ def test_view_changes_what_is_drawn(show: Callable[..., Any]) -> None:
     assert len(set(drawn)) == 4
 
 
-@pytest.mark.parametrize(
-    ("name", "action", "value"),
-    [
-        ("Stop now", "stop", "now"),
-        ("Stop after this epoch", "stop", "epoch"),
-        ("Pause", "pause", True),
-        ("Save a checkpoint", "checkpoint", None),
-        ("Measure layers", "measure_layers", None),
-    ],
-)
-def test_button_asks_until_the_log_confirms(
-    show: Callable[..., Any], name: str, action: str, value: Any
-) -> None:
-    page = show({"run": train(2)})
-    button = page.get_by_role("button", name=name)
-    page.locator("button:enabled", has_text=name).wait_for()
-    button.press("Enter")
-    wait_for_text(page, "Asked to")
-    assert page.evaluate("asked") == [["run", action, value]]
-    place = {"by": "panel", "epoch": 2, "step": 7}
-    append(page, "run", event("control", request="request-1", action=action, value=value, **place))
-    wait_for_text(page, "epoch 3, from the panel")
-    page.wait_for_function("!document.body.innerText.includes('Asked to')")
-
-
-def test_learning_rate_is_doubled_and_applied_with_enter(show: Callable[..., Any]) -> None:
-    page = show({"run": train(2)})
-    field = page.get_by_label("Learning rate", exact=True)
-    page.wait_for_function("document.querySelector('[name=learning_rate]').value === '0.001'")
-    page.get_by_role("button", name="Double the learning rate").click()
-    assert field.input_value() == "0.002"
-    field.press("Enter")
-    wait_for_text(page, "Asked to set the learning rate to 0.002")
-    place = {"by": "panel", "epoch": 2, "step": 7}
-    change = event("control", request="request-1", action="learning_rate", value=0.002, old=0.001, **place)
-    append(page, "run", change)
-    wait_for_text(page, "learning rate 0.001 → 0.002, epoch 3, from the panel")
-    assert field.input_value() == "0.002"
-    assert page.evaluate("asked") == [["run", "learning_rate", 0.002]]
-
-
-def test_refused_request_is_explained(show: Callable[..., Any]) -> None:
-    page = show({"run": train(2)})
-    page.evaluate("refusal = 'patience must be a whole number.'")
-    field = page.get_by_label("Patience")
-    field.fill("a few")
-    field.press("Enter")
-    wait_for_text(page, "patience must be a whole number.")
-    assert "Asked to" not in page.inner_text("#here")
-
-
-def test_controls_are_off_when_nothing_runs(show: Callable[..., Any]) -> None:
-    page = show(
-        {"run": [*train(2), event("fit_end", epochs=2, stopped=False, reason="", seconds=4.0)]}, "finished"
-    )
-    wait_for_text(page, "finished")
-    assert page.locator(".wb-controls button:enabled").count() == 0
-    assert (
-        page.get_by_role("button", name="Stop now").get_attribute("title")
-        == "There is no training under way."
-    )
-
-
 def test_findings_and_layers_are_shown_as_text(show: Callable[..., Any]) -> None:
     finding = {
         "rule": HOSTILE,
@@ -390,32 +196,18 @@ def test_fits_any_width(show: Callable[..., Any], width: int) -> None:
     assert (charts[0]["y"] == charts[1]["y"]) is (width == 1200)
 
 
-def test_saved_page_draws_its_snapshot_from_one_script(page: Any) -> None:
-    order: list[str] = []
-    for file in sorted(STATIC.glob("*.js")):
-        _visit(file.name, order)
-    script = "\n".join(
-        re.sub(r"^(import .*\n|export )", "", (STATIC / name).read_text(), flags=re.M) for name in order
-    )
-    data = json.dumps({"runs": [{"path": "/r", "name": "saved"}], "snapshot": {"/r": train(3)}})
+def test_saved_page_draws_its_snapshot_from_one_script(page: Any, project: Path) -> None:
+    run = wb.start_run("runs/saved", name="saved")
+    for each in train(3)[1:]:
+        run.log.write(**{name: value for name, value in each.items() if name not in ("v", "time", "attempt")})
+    panel = RunsPanel({"saved": run.path})
+    panel.read()
+    html = full_bundle(panel)["text/html"]
     page.evaluate(
-        """(text) => {
-            const script = document.createElement("script");
-            document.body.append(Object.assign(script, { type: "module", text }));
-        }""",
-        f"{script}\nmountRuns(document.getElementById('here'), {data}, null);",
+        "(html) => document.body.append(document.createRange().createContextualFragment(html))", html
     )
     wait_for_label(page, "loss", "epoch 3, training 0.3333")
-    wait_for_text(page, "unfinished")
     assert page.locator(".wb-controls").count() == 0
-
-
-def _visit(name: str, order: list[str]) -> None:
-    """Put a script and all that it imports into order, the imported ones first."""
-    for imported in re.findall(r'^import .* from "\./(.+)";$', (STATIC / name).read_text(), re.M):
-        _visit(imported, order)
-    if name not in order:
-        order.append(name)
 
 
 def test_pipeline_shows_its_steps_and_the_chosen_runs(page: Any) -> None:

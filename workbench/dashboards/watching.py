@@ -6,6 +6,7 @@ outputs for complete, the finished curves are written into the output: so an exe
 and training need not know that anybody watches.
 """
 
+import abc
 import atexit
 import contextlib
 import logging
@@ -100,7 +101,7 @@ def _replace(subject: Any, follower: "Follower") -> None:
     follower.start()
 
 
-class Follower:
+class Follower(abc.ABC):
     """Looks at a log in a thread until there is nothing more to come; subclasses show what is new.
 
     A view that raises is given up, with its traceback in the log of Python; the run is not disturbed.
@@ -135,9 +136,9 @@ class Follower:
             if not self._stopped.is_set():
                 self._let_go()
 
+    @abc.abstractmethod
     def show(self, at_once: bool) -> bool:
         """Show what is new; return whether nothing more will come."""
-        raise NotImplementedError
 
     def _follow(self) -> None:
         while not self._stopped.wait(SECONDS_BETWEEN_LOOKS):

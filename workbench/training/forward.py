@@ -146,7 +146,7 @@ def finite_rows(arrays: Arrays) -> np.ndarray:
 
 
 def is_eager(value: Any) -> bool:
-    """Tell whether `value` is one tensor with numbers in it, not a placeholder in a graph."""
+    """Tell whether `value` is one tensor with numbers in it, not a symbolic one of a graph."""
     import tensorflow as tf
 
     return tf.is_tensor(value) and not tf.is_symbolic_tensor(value) and hasattr(value, "numpy")
