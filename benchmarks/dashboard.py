@@ -158,7 +158,7 @@ def open_history(lab: Lab, name: str, epochs: int, steps: int) -> dict[str, Any]
 def measure_scripts() -> int:
     """Return the bytes of all scripts that the panel may load."""
     folder = ROOT / "workbench/dashboards"
-    scripts = [*(folder / "static").iterdir(), folder / "labextension/static/remoteEntry.js"]
+    scripts = [*(folder / "static").glob("*.js"), folder / "labextension/static/remoteEntry.js"]
     return sum(script.stat().st_size for script in scripts if script.is_file())
 
 

@@ -12,8 +12,9 @@ import pytest
 import workbench.dashboards
 
 STATIC = Path(workbench.dashboards.__file__).parent / "static"
+TYPES = {".js": "text/javascript", ".css": "text/css"}
 PAGE = """<!doctype html><meta charset="utf-8"><body style="margin: 0">
-<div id="here"></div><div id="there"></div>
+<link rel="stylesheet" href="./panel.css"><div id="here"></div><div id="there"></div>
 <script type="module">
 import { mountRuns } from "./panel.js";
 import { mountPipeline } from "./pipeline.js";
@@ -133,7 +134,7 @@ def wait_for_label(page: Any, title: str, text: str) -> None:
 
 def _serve(route: Any) -> None:
     file = STATIC / route.request.url.rpartition("/")[2]
-    if file.suffix == ".js":
-        route.fulfill(body=file.read_text(encoding="utf-8"), content_type="text/javascript")
+    if file.suffix in TYPES:
+        route.fulfill(body=file.read_text(encoding="utf-8"), content_type=TYPES[file.suffix])
     else:
         route.fulfill(body=PAGE, content_type="text/html")

@@ -175,6 +175,7 @@ def _page(panel: Panel, snapshot: Bundle) -> str:
     key = f"workbench-{uuid.uuid4().hex[:12]}"
     data = json.dumps(snapshot, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     return (
+        f"<style>\n{(STATIC / 'panel.css').read_text(encoding='utf-8')}</style>\n"
         f'<div id="{key}"><pre>{html.escape(panel.describe())}</pre></div>\n'
         f'<script type="module">\n{_scripts(entry)}\n'
         f'const place = document.getElementById("{key}");\n'

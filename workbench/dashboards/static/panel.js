@@ -6,16 +6,15 @@ import { Follower, watchVisibility } from "./store.js";
 import { Chart } from "./chart.js";
 import { buildCharts, colorOf } from "./curves.js";
 import { Controls } from "./controls.js";
-import { STYLES } from "./styles.js";
 
 const BETWEEN_DRAWINGS = 100; // milliseconds
 const TASK = 12; // milliseconds after which the other charts wait for the next frame
 const SEVERITIES = { info: ["Note", ""], warning: ["Warning", "wb-warn"], error: ["Error", "wb-bad"] };
 
-// Return a panel's outermost element, with its style; nothing outside of it is touched.
+// Return a panel's outermost element; panel.css, which the page loads, gives it its look.
 export function openPanel(element, label) {
 	const attributes = { class: "wb-panel", role: "region", "aria-label": label, "data-lm-suppress-shortcuts": "true" };
-	const root = make("section", attributes, make("style", {}, STYLES));
+	const root = make("section", attributes);
 	element.append(root);
 	return root;
 }

@@ -31,6 +31,8 @@
     const { Widget } = await load("@lumino/widgets");
     const { ServerConnection } = await load("@jupyterlab/services");
     const transport = makeTransport(ServerConnection);
+    const look = Object.assign(document.createElement("link"), { rel: "stylesheet", href: `${transport.scripts}panel.css` });
+    document.head.append(look);
 
     class PanelRenderer extends Widget {
       async renderModel(model) {
@@ -40,10 +42,10 @@
         this.subject = subject;
         this.panel?.dispose();
         try {
-          const scripts = await import(`${transport.scripts}panel.js`);
-          const pipelines = await import(`${transport.scripts}pipeline.js`);
-          const mount = spec.pipeline ? pipelines.mountPipeline : scripts.mountRuns;
-          this.panel = mount(this.node, spec, transport);
+          const [script, mount] = spec.pipeline ? ["pipeline.js", "mountPipeline"] : ["panel.js", "mountRuns"];
+          const loaded = await import(transport.scripts + script);
+          if (this.isDisposed || subject !== this.subject) return; // gone or changed meanwhile
+          this.panel = loaded[mount](this.node, spec, transport);
         } catch (error) {
           this.node.textContent = `${model.data["text/plain"] ?? ""}\nThe panel cannot be shown: ${error.message}`;
         }
