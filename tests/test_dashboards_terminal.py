@@ -11,7 +11,6 @@ from workbench.dashboards.status import (
     describe_control,
     describe_finding,
     describe_training,
-    is_lower_better,
     is_steered,
 )
 from workbench.dashboards.terminal import TerminalView
@@ -48,7 +47,7 @@ def epoch(epoch: int, seconds: float, took: float = 5.0, **metrics: float) -> Ev
 
 
 def fit_end(seconds: float, epochs: int = 4, **fields: Any) -> Event:
-    event = {"type": "fit_end", "time": 100.0 + seconds, "attempt": 1, "epochs": epochs}
+    event = {"type": "fit_end", "time": 100.0 + seconds, "seconds": seconds, "attempt": 1, "epochs": epochs}
     return event | {"stopped": epochs < 4, "reason": ""} | fields
 
 
@@ -104,23 +103,23 @@ class TestStatus:
             ),
             (  # too short an epoch for steps: 50 batches in 0.5 s
                 [FIT, epoch(0, 0.5, took=0.5, loss=1)],
-                "epoch 1/4 · 100 batches/s · 0:02 left · loss 1",
+                "epoch 1/4 · 100 batches/s · 0:02 left · loss 1 (best)",
             ),
             (
                 [FIT, step(0, 1, 60), step(0, 2, 120)],
                 "epoch 1/4 · step 2/50 · 0.017 batches/s · 3:18:00 left",
             ),
-            ([FIT | {"batches": None}, epoch(1, 10, loss=1)], "epoch 2/4 · 0:10 left · loss 1"),
+            ([FIT | {"batches": None}, epoch(1, 10, loss=1)], "epoch 2/4 · 0:10 left · loss 1 (best)"),
             ([FIT | {"batches": None}, step(0, 7, 1, loss=1)], "epoch 1/4 · step 7 · loss 1"),
             ([FIT | {"initial_epoch": 2}], "epoch 3/4"),
-            ([FIT, epoch(3, 20, loss=1), fit_end(80)], "4 epochs, 1:20 · loss 1"),
+            ([FIT, epoch(3, 20, loss=1), fit_end(80)], "4 epochs, 1:20 · loss 1 (best)"),
             ([FIT, fit_end(3700, 2)], "stopped after 2 of 4 epochs, 1:01:40"),
             ([FIT, fit_end(3, 2, reason="by hand")], "stopped by hand after 2 of 4 epochs, 0:03"),
             (
                 [FIT, fit_end(3, 3, reason="early stopping", restored=1)],
                 "stopped (early stopping) after 3 of 4 epochs, with the weights of epoch 2, 0:03",
             ),
-            ([FIT, epoch(0, 5, loss=1), FAILED], "failed: Oom · loss 1"),
+            ([FIT, epoch(0, 5, loss=1), FAILED], "failed: Oom · loss 1 (best)"),
             ([FIT, epoch(0, 5, loss=float("nan")), FIT | {"epochs": 9}], "epoch 1/9"),
         ],
     )
@@ -142,8 +141,8 @@ class TestStatus:
         fit = FIT | {"monitor": "val_accuracy"}
         events = [
             fit,
-            epoch(0, 5, val_loss=0.5, val_accuracy=0.9),
-            epoch(1, 9, val_loss=0.4, val_accuracy=0.8),
+            epoch(0, 5, val_loss=0.5, val_accuracy=0.9) | {"mode": "max"},
+            epoch(1, 9, val_loss=0.4, val_accuracy=0.8) | {"mode": "max"},
         ]
         assert describe_training(events).endswith("val_accuracy 0.8 (best 0.9, epoch 1) · val_loss 0.4")
 
@@ -227,10 +226,6 @@ class TestStatus:
         status.take(events)
         assert status.describe_notes() == notes
 
-    def test_small_values_of_losses_are_good_and_of_scores_bad(self) -> None:
-        assert all(map(is_lower_better, ("loss", "val_loss", "mean_absolute_error", "RMSE")))
-        assert not any(map(is_lower_better, ("accuracy", "val_auc", "f1", "glossary")))
-
 
 class TestIntervention:
     @pytest.mark.parametrize(
@@ -287,111 +282,111 @@ class TestLog:
     def test_gets_whole_lines_five_seconds_apart_and_the_end(self, clock: Clock) -> None:
         stream = io.StringIO()
         view = TerminalView(1, stream, clock)
-        view.show([], [FIT], at_once=False)
+        view.show([FIT], at_once=False)
         for number in range(24):
             clock.now = number / 2
-            view.show([], [step(number // 6, number % 6 + 1, number / 2)], at_once=False)
-        view.show([], [epoch(3, 12, loss=0.5), fit_end(12)], at_once=False)
+            view.show([step(number // 6, number % 6 + 1, number / 2)], at_once=False)
+        view.show([epoch(3, 12, loss=0.5), fit_end(12)], at_once=False)
         lines = stream.getvalue().splitlines()
         assert [line.split("  ")[:2] for line in lines] == [
             ["epoch 1/4"],
             ["epoch 2/4", "step 5/50"],
             ["epoch 4/4", "step 3/50"],
-            ["4 epochs, 0:12", "loss 0.5"],
+            ["4 epochs, 0:12", "loss 0.5 (best)"],
         ]
         assert not set("\r\x1b") & set(stream.getvalue())
 
     def test_gets_a_short_training_in_two_lines(self, clock: Clock) -> None:
         stream = io.StringIO()
         view = TerminalView(1, stream, clock)
-        view.show([], [FIT], at_once=True)
-        view.show([], [*(epoch(number, number, loss=1) for number in range(4)), fit_end(4)], at_once=False)
-        assert stream.getvalue() == "epoch 1/4\n4 epochs, 0:04  loss 1\n"
+        view.show([FIT], at_once=True)
+        view.show([*(epoch(number, number, loss=1) for number in range(4)), fit_end(4)], at_once=False)
+        assert stream.getvalue() == "epoch 1/4\n4 epochs, 0:04  loss 1 (best)\n"
 
     def test_gets_findings_and_interventions_at_once(self, clock: Clock) -> None:
         stream = io.StringIO()
-        TerminalView(1, stream, clock).show([], [FINDING, CONTROL], at_once=False)
+        TerminalView(1, stream, clock).show([FINDING, CONTROL], at_once=False)
         assert stream.getvalue().splitlines() == [*describe_finding(FINDING), describe_control(CONTROL)]
 
     def test_holds_no_line_of_an_earlier_attempt_but_knows_its_best(self, clock: Clock) -> None:
         stream = io.StringIO()
         view = TerminalView(2, stream, clock)
-        view.show([], [FIT, epoch(0, 5, val_loss=0.5), FINDING, FAILED], at_once=True)
+        view.show([FIT, epoch(0, 5, val_loss=0.5), FINDING, FAILED], at_once=True)
         assert stream.getvalue() == ""
         again = FIT | {"attempt": 2, "initial_epoch": 1, "time": 200.0}
-        ended = fit_end(180) | {"attempt": 2}
-        view.show([], [again, epoch(1, 150, val_loss=0.75) | {"attempt": 2}, ended], at_once=False)
+        ended = fit_end(180) | {"attempt": 2, "seconds": 80.0}
+        view.show([again, epoch(1, 150, val_loss=0.75) | {"attempt": 2}, ended], at_once=False)
         assert stream.getvalue() == "4 epochs, 1:20  val_loss 0.75 (best 0.5, epoch 1)\n"
 
     def test_is_told_what_is_new_when_nobody_will_look_again(self, clock: Clock) -> None:
         stream = io.StringIO()
         view = TerminalView(1, stream, clock)
-        view.show([], [FIT], at_once=False)
-        view.show([], [step(0, 5, 1, loss=1)], at_once=True)
-        view.show([], [], at_once=True)
+        view.show([FIT], at_once=False)
+        view.show([step(0, 5, 1, loss=1)], at_once=True)
+        view.show([], at_once=True)
         assert stream.getvalue() == "epoch 1/4\nepoch 1/4  step 5/50  loss 1\n"
 
     def test_of_a_failed_run_ends_with_the_reason(self, clock: Clock) -> None:
         stream = io.StringIO()
-        TerminalView(1, stream, clock).show([], [FIT, FAILED], at_once=False)
+        TerminalView(1, stream, clock).show([FIT, FAILED], at_once=False)
         assert stream.getvalue() == "failed: Oom\n"
 
     def test_is_what_ci_gets_even_in_a_terminal(
         self, clock: Clock, shell: Terminal, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("CI", "true")
-        TerminalView(1, shell, clock).show([], [FIT], at_once=False)
+        TerminalView(1, shell, clock).show([FIT], at_once=False)
         assert shell.getvalue() == "epoch 1/4\n"
 
     def test_of_an_encoding_without_arrows_is_written_all_the_same(self, clock: Clock) -> None:
         raw = io.BytesIO()
         stream = io.TextIOWrapper(raw, encoding="ascii")
-        TerminalView(1, stream, clock).show([], [CONTROL], at_once=False)
+        TerminalView(1, stream, clock).show([CONTROL], at_once=False)
         assert b"learning rate 0.001 ? 0.0001" in raw.getvalue()
 
     def test_never_obeys_control_codes_in_names_and_texts(self, clock: Clock) -> None:
         stream = io.StringIO()
         hostile = FINDING | {"message": "a\x1b[2Jb\nc\rd"}
-        TerminalView(1, stream, clock).show([], [hostile], at_once=False)
+        TerminalView(1, stream, clock).show([hostile], at_once=False)
         assert stream.getvalue().splitlines()[0] == "! a [2Jb c d"
 
 
 class TestTerminal:
     def test_rewrites_one_line_until_the_training_ends(self, clock: Clock, shell: Terminal) -> None:
         view = TerminalView(1, shell, clock)
-        view.show([], [FIT], at_once=False)
+        view.show([FIT], at_once=False)
         for number in range(1, 5):
             clock.now = number
-            view.show([], [step(0, 10 * number, number, loss=1)], at_once=False)
+            view.show([step(0, 10 * number, number, loss=1)], at_once=False)
         assert "\n" not in shell.getvalue()
         assert seen(shell.getvalue()) == "epoch 1/4  step 40/50  10 batches/s  0:16 left  loss 1"
-        view.show([], [epoch(3, 20, loss=0.5), fit_end(20)], at_once=False)
-        assert seen(shell.getvalue()) == "4 epochs, 0:20  loss 0.5\n"
+        view.show([epoch(3, 20, loss=0.5), fit_end(20)], at_once=False)
+        assert seen(shell.getvalue()) == "4 epochs, 0:20  loss 0.5 (best)\n"
 
     def test_is_not_drawn_more_often_than_a_few_times_a_second(self, clock: Clock, shell: Terminal) -> None:
         view = TerminalView(1, shell, clock)
         for number in range(100):
             clock.now = number / 100
-            view.show([], [FIT, step(0, number + 1, number / 100)], at_once=False)
+            view.show([FIT, step(0, number + 1, number / 100)], at_once=False)
         assert 1 < shell.getvalue().count("\r") <= 5
 
     def test_shows_findings_above_the_line_that_goes_on(self, clock: Clock, shell: Terminal) -> None:
         view = TerminalView(1, shell, clock)
-        view.show([], [FIT], at_once=False)
+        view.show([FIT], at_once=False)
         clock.now = 1
-        view.show([], [FINDING], at_once=False)
+        view.show([FINDING], at_once=False)
         assert seen(shell.getvalue()).splitlines() == [*describe_finding(FINDING), "epoch 1/4"]
 
     def test_leaves_a_whole_line_when_nobody_will_look_again(self, clock: Clock, shell: Terminal) -> None:
         view = TerminalView(1, shell, clock)
-        view.show([], [FIT], at_once=False)
-        view.show([], [], at_once=True)
-        view.show([], [], at_once=True)
+        view.show([FIT], at_once=False)
+        view.show([], at_once=True)
+        view.show([], at_once=True)
         assert seen(shell.getvalue()) == "epoch 1/4\n"
 
     def test_cuts_a_line_that_would_wrap(self, clock: Clock, shell: Terminal) -> None:
         metrics = {f"猫{number}": 0.5 for number in range(40)}
-        TerminalView(1, shell, clock).show([], [FIT, step(0, 1, 1, **metrics)], at_once=False)
+        TerminalView(1, shell, clock).show([FIT, step(0, 1, 1, **metrics)], at_once=False)
         line = seen(shell.getvalue())
         assert line.endswith("…")
         assert sum(2 if letter == "猫" else 1 for letter in line) <= int(os.environ["COLUMNS"]) - 1

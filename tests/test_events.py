@@ -18,20 +18,27 @@ def log_attempt(path, attempt, initial_epoch, epochs, steps_after=()):
     """Write an attempt that completes the epochs up to `epochs`, then some steps of the next one."""
     log = EventLog(path, attempt)
     log.write("start")
-    log.write("fit", epochs=5, batches=10, initial_epoch=initial_epoch)
-    for epoch in range(initial_epoch, epochs):
-        log.write("step", epoch=epoch, step=4, metrics={"loss": attempt})
-        log.write("epoch", epoch=epoch, metrics={"loss": attempt}, seconds=1.0)
+    log_training(log, initial_epoch, epochs)
     for step in steps_after:
         log.write("step", epoch=epochs, step=step, metrics={"loss": attempt})
     return log
+
+
+def log_training(log, initial_epoch, epochs):
+    """Write a training that completes the epochs up to `epochs`."""
+    log.write("fit", epochs=5, batches=10, initial_epoch=initial_epoch)
+    for epoch in range(initial_epoch, epochs):
+        log.write("step", epoch=epoch, step=4, metrics={"loss": log.attempt})
+        log.write("epoch", epoch=epoch, metrics={"loss": log.attempt}, seconds=1.0)
 
 
 def test_written_event_reads_back_with_version_time_and_attempt(path):
     EventLog(path, attempt=3).write("epoch", epoch=2, metrics={"loss": 0.25})
     (event,) = read_events(path)
     assert event.pop("time") > 1.6e9
-    assert event == {"v": 2, "attempt": 3, "type": "epoch", "epoch": 2, "metrics": {"loss": 0.25}}
+    assert event == {
+        "v": 2, "attempt": 3, "type": "epoch", "fit": 1, "epoch": 2, "metrics": {"loss": 0.25},
+    }  # fmt: skip
 
 
 def test_numpy_scalars_are_written_as_plain_numbers(path):
@@ -128,10 +135,12 @@ def test_training_that_starts_anew_replaces_the_whole_of_an_earlier_one(path):
 
 
 def test_second_fit_of_one_attempt_replaces_nothing(path):
-    log_attempt(path, attempt=1, initial_epoch=0, epochs=2)
-    log_attempt(path, attempt=1, initial_epoch=0, epochs=2)
+    log = log_attempt(path, attempt=1, initial_epoch=0, epochs=2)
+    log.write("fit_end", epochs=2, stopped=False)
+    log_training(log, initial_epoch=0, epochs=2)
     events = read_events(path)
     assert drop_replayed(events) == events
+    assert [event["fit"] for event in events if event["type"] == "epoch"] == [1, 1, 2, 2]
     assert [event["epoch"] for event in events if event["type"] == "epoch"] == [0, 1, 0, 1]
 
 

@@ -135,13 +135,13 @@ def test_lines_tell_how_training_ended_before_the_step_is_done(
         watch(state)
         log(state, "epoch", epoch=1, metrics={"loss": 0.25}, seconds=1)
         watch(state)
-        log(state, "fit_end", epochs=2, stopped=False, reason="")
+        log(state, "fit_end", epochs=2, stopped=False, reason="", seconds=2.0)
         state.steps[0].state = "done"
         watch(state)
         watch(state)
     told = [line.partition("train  ")[2] for line in console.file.getvalue().splitlines()]
     assert [line.partition("  ")[0] for line in told] == [
-        "started notebooks/train.ipynb (never run)", "epoch 1/2", "2 epochs, 0:00", "done in 1 min 05 s"
+        "started notebooks/train.ipynb (never run)", "epoch 1/2", "2 epochs, 0:02", "done in 1 min 05 s"
     ]  # fmt: skip
 
 

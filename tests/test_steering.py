@@ -97,6 +97,34 @@ def test_stop_now_keeps_the_present_weights_where_they_are_the_best(run, data):
     assert "restored" not in of_type(events, "fit_end")[0]
 
 
+def test_stop_in_an_epoch_of_unknown_length_is_no_end_of_it(run, data):
+    batches = [
+        (data[0][start : start + BATCH], data[1][start : start + BATCH]) for start in range(0, 64, BATCH)
+    ]
+    callbacks = wb.callbacks(run, [Ask(run, 0, 3, ("stop", "now"))])
+    build().fit((batch for batch in batches * 2), epochs=2, verbose=0, callbacks=callbacks)
+    events = read_events(run.log.path)
+    (epoch,), (end,) = of_type(events, "epoch"), of_type(events, "fit_end")
+    assert (epoch["step"], epoch["batches"]) == (4, 4)
+    assert (end["epochs"], end["reason"]) == (0, "by hand")
+
+
+def test_stop_during_the_last_validation_says_that_weights_were_given_back(run, data):
+    model = build()
+
+    class AskInValidation(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            model.optimizer.learning_rate = 3.0  # the second epoch is worse than the first
+
+        def on_test_begin(self, logs=None):
+            if read_events(run.log.path)[-1].get("epoch") == 0:
+                request_control(run.path, "stop", "now")
+
+    fit(model, data, wb.callbacks(run, [AskInValidation()]), epochs=2, validation_data=data)
+    (end,) = of_type(read_events(run.log.path), "fit_end")
+    assert (end["epochs"], end["stopped"], end["reason"], end["restored"]) == (2, True, "by hand", 0)
+
+
 def test_stop_in_the_first_epoch_keeps_the_weights_there_are(run, data):
     model = build()
     before = model.get_weights()
@@ -120,7 +148,13 @@ def test_pause_waits_and_lets_other_requests_through(run, data):
     thread.join()
     paused, rate, resumed = of_type(events, "control")
     assert (paused["value"], rate["value"], resumed["value"]) == (True, 0.5, False)
-    assert resumed["time"] - paused["time"] >= 0.4
+    pause = resumed["time"] - paused["time"]
+    assert pause >= 0.4
+    began = of_type(events, "fit")[0]["time"]
+    assert (
+        of_type(events, "fit_end")[0]["seconds"]
+        <= of_type(events, "fit_end")[0]["time"] - began - pause + 0.2
+    )
     assert (paused["epoch"], paused["step"]) == (resumed["epoch"], resumed["step"])
     assert history.epoch == [0, 1, 2, 3]
 

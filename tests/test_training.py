@@ -227,74 +227,71 @@ fit(build(), (data["x"], data["y"]), wb.callbacks(wb.start_run("runs/one"), [Kil
     assert not (run.path / "checkpoint").exists()
 
 
-def test_crash_while_a_checkpoint_is_written_leaves_the_one_before(data, tmp_path):
-    folder = tmp_path / "checkpoint"
+def test_crash_while_a_checkpoint_is_written_leaves_the_one_before(data, tmp_path, log):
+    folder = tmp_path / "checkpoint/fit-01"
     with pytest.raises(KeyboardInterrupt):
-        fit(build(), data, [Checkpoint(folder), Crash(epoch=2)], epochs=3)
+        fit(build(), data, [Checkpoint(tmp_path, log), Crash(epoch=2)], epochs=3)
     (saved,) = folder.glob("epoch-000002.*")
     (folder / "unfinished.safetensors").write_bytes(saved.read_bytes()[:100])
-    assert fit(build(), data, [Checkpoint(folder)], epochs=3).epoch == [2]
+    assert fit(build(), data, [Checkpoint(tmp_path, log)], epochs=3).epoch == [2]
 
 
 def test_checkpoint_of_the_last_epoch_leaves_nothing_to_train(data, log, tmp_path):
-    folder = tmp_path / "checkpoint"
+    folder = tmp_path / "checkpoint/fit-01"
     copy = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, _: shutil.copytree(folder, tmp_path / "kept", dirs_exist_ok=True)
     )
     reference = build()
-    fit(reference, data, [Checkpoint(folder), copy], epochs=1)
+    fit(reference, data, [Checkpoint(tmp_path, log), copy], epochs=1)
     model = build(seed=1)
-    shutil.move(tmp_path / "kept", folder)
-    fit(model, data, [EventLogger(log), Checkpoint(folder)], epochs=1)
+    shutil.copytree(tmp_path / "kept", folder)
+    fit(model, data, [EventLogger(log), Checkpoint(tmp_path, log)], epochs=1)
     assert_same_weights(model, reference)
     assert [event["type"] for event in read_events(log.path)] == ["fit_end"]
 
 
-def test_model_that_was_resumed_can_be_trained_from_the_start_again(data, tmp_path):
-    folder = tmp_path / "checkpoint"
+def test_model_that_was_resumed_can_be_trained_from_the_start_again(data, tmp_path, log):
     model = build()
     with pytest.raises(KeyboardInterrupt):
-        fit(model, data, [Checkpoint(folder), Crash(epoch=2)], epochs=3)
-    assert fit(model, data, [Checkpoint(folder)], epochs=3).epoch == [2]
-    assert fit(model, data, [Checkpoint(folder)], epochs=3).epoch == [0, 1, 2]
+        fit(model, data, [Checkpoint(tmp_path, log), Crash(epoch=2)], epochs=3)
+    assert fit(model, data, [Checkpoint(tmp_path, log)], epochs=3).epoch == [2]
+    assert fit(model, data, [Checkpoint(tmp_path, log)], epochs=3).epoch == [0, 1, 2]
 
 
-def test_checkpoint_of_another_network_is_refused_with_what_to_do(data, tmp_path):
-    folder = tmp_path / "checkpoint"
+def test_checkpoint_of_another_network_is_refused_with_what_to_do(data, tmp_path, log):
     with pytest.raises(KeyboardInterrupt):
-        fit(build(), data, [Checkpoint(folder), Crash(epoch=1)], epochs=2)
+        fit(build(), data, [Checkpoint(tmp_path, log), Crash(epoch=1)], epochs=2)
     with pytest.raises(
         WorkbenchError, match=r"variable 1 has the shape \(4, 8\) there and \(4, 5\) here.*\n.*delete"
     ):
-        fit(build(units=5), data, [Checkpoint(folder)], epochs=2)
+        fit(build(units=5), data, [Checkpoint(tmp_path, log)], epochs=2)
 
 
-def test_checkpoint_that_cannot_be_read_is_refused_with_what_to_do(data, tmp_path):
-    folder = tmp_path / "checkpoint"
-    folder.mkdir()
+def test_checkpoint_that_cannot_be_read_is_refused_with_what_to_do(data, tmp_path, log):
+    folder = tmp_path / "checkpoint/fit-01"
+    folder.mkdir(parents=True)
     (folder / "epoch-000001.safetensors").write_bytes(b"torn")
     with pytest.raises(WorkbenchError, match=r"cannot be read.*\n.*delete"):
-        fit(build(), data, [Checkpoint(folder)], epochs=2)
+        fit(build(), data, [Checkpoint(tmp_path, log)], epochs=2)
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16"])
-def test_checkpoint_of_a_model_in_low_precision_is_restored_to_the_bit(data, tmp_path, policy):
-    folder = tmp_path / "checkpoint"
+def test_checkpoint_of_a_model_in_low_precision_is_restored_to_the_bit(data, tmp_path, policy, log):
     keras.config.set_dtype_policy(policy)
     try:
         model, copy = build(), build(seed=1)
     finally:
         keras.config.set_dtype_policy("float32")
     with pytest.raises(KeyboardInterrupt):
-        fit(model, data, [Checkpoint(folder), Crash(epoch=1)], epochs=2)
-    resumed = Checkpoint(folder)
+        fit(model, data, [Checkpoint(tmp_path, log), Crash(epoch=1)], epochs=2)
+    resumed = Checkpoint(tmp_path, log)
     resumed.set_model(copy)
     resumed.on_train_begin()
     assert_same_weights(copy, model)
 
 
-def test_best_epoch_stays_beside_the_last_one_and_can_be_restored(data, tmp_path):
-    checkpoint = Checkpoint(tmp_path / "checkpoint")
+def test_best_epoch_stays_beside_the_last_one_and_can_be_restored(data, tmp_path, log):
+    checkpoint = Checkpoint(tmp_path, log)
     model = build()
     kept = {}
 
@@ -328,3 +325,46 @@ def test_settings_that_are_not_positive_are_refused_by_name(value):
     require_positive(epochs=1, learning_rate=1e-6)
     with pytest.raises(WorkbenchError, match=f"batch_size is {value}.*\n.*above zero"):
         require_positive(epochs=1, batch_size=value)
+
+
+def test_trainings_of_a_run_go_on_each_from_its_own_checkpoint(data):
+    def train(model, *more):
+        """Two trainings one after the other in one run, as a notebook has them."""
+        run = wb.start_run("runs/one")
+        first = fit(model, data, wb.callbacks(run), epochs=2)
+        second = fit(model, data, wb.callbacks(run, more), epochs=4)
+        return run, first.epoch, second.epoch
+
+    reference = build()
+    fit(reference, data, [], epochs=2)
+    fit(reference, data, [], epochs=4)
+    with pytest.raises(KeyboardInterrupt):
+        train(build(), Crash(epoch=3))
+    model = build()
+    run, first, second = train(model)
+    assert (first, second) == ([0, 1], [3])
+    assert_same_weights(model, reference)
+    epochs = [(event["fit"], event["epoch"]) for event in of_type(read_events(run.log.path), "epoch")]
+    assert sorted(epochs) == [(1, 0), (1, 1), (2, 0), (2, 1), (2, 2), (2, 3)]
+
+
+def test_training_that_is_interrupted_and_run_again_in_one_process_is_logged_once(data):
+    run = wb.start_run("runs/one")
+    with pytest.raises(KeyboardInterrupt):
+        fit(build(), data, wb.callbacks(run, [Crash(epoch=2)]), epochs=3)
+    fit(build(), data, wb.callbacks(run), epochs=3)
+    epochs = of_type(read_events(run.log.path), "epoch")
+    assert [(event["fit"], event["epoch"]) for event in epochs] == [(1, 0), (1, 1), (1, 2)]
+
+
+def test_best_epoch_is_one_that_was_validated(data, tmp_path, log):
+    checkpoint, found = Checkpoint(tmp_path, log), {}
+    end = keras.callbacks.LambdaCallback(on_train_end=lambda _: found.update(best=checkpoint.restore_best()))
+    fit(build(), data, [end, checkpoint], epochs=5, validation_data=data, validation_freq=3)
+    assert found == {"best": 2}  # the only epoch with a val_loss, though the training loss fell further
+
+
+def test_direction_of_early_stopping_is_logged(data, log):
+    stopping = keras.callbacks.EarlyStopping("accuracy", patience=9)
+    fit(build(), data, [stopping, EventLogger(log, early_stopping=stopping)], epochs=2)
+    assert [event["mode"] for event in of_type(read_events(log.path), "epoch")] == ["max", "max"]

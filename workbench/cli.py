@@ -78,8 +78,14 @@ def stop(run: str, after_epoch: bool) -> int:
     from workbench.controls import AFTER_EPOCH, NOW, STOP, request_control
     from workbench.runs import show_path
 
-    for folder in _running_folders(run):
-        request_control(folder, STOP, AFTER_EPOCH if after_epoch else NOW, by="command line")
+    folders = _running_folders(run)
+    for folder in folders:
+        try:
+            request_control(folder, STOP, AFTER_EPOCH if after_epoch else NOW, by="command line")
+        except WorkbenchError:  # it has ended just now; the others are asked all the same
+            if len(folders) == 1:
+                raise
+            continue
         what = "after this epoch; its weights are kept" if after_epoch else "now; the best weights are kept"
         click.echo(f"Asked {show_path(folder)} to stop {what}.")
     return 0

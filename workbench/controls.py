@@ -158,9 +158,10 @@ def _running_attempt(folder: Path) -> int:
             f"No run in {show_path(folder)}: it has no readable {RUN_FILE}.\n"
             "Give the path of a run folder, such as runs/quickstart/train-…; `ls runs/*` lists all."
         )
-    if details["status"] != "running":
+    status = details.get("status", "no state")
+    if status != "running":
         raise WorkbenchError(
-            f"The run {show_path(folder)} has {details['status']}, so nothing can be asked of it.\n"
+            f"The run {show_path(folder)} has {status}, so nothing can be asked of it.\n"
             "Only a run that is under way can be steered."
         )
     if not is_alive(details):

@@ -6,6 +6,8 @@ Schema version 2. One JSON object a line in `events.jsonl`; every line has
     time     seconds since the epoch, UTC
     attempt  1 for the first start of the run, one more each time it is opened again
     type     what happened
+    fit      of what happens in a training: its number in the attempt, counted from 1; a training that
+             goes on after a crash has the number that it had before
 
 and by `type`:
 
@@ -15,9 +17,10 @@ and by `type`:
                 both null without early stopping
     step        during an epoch: epoch, step (batches seen in this epoch), metrics (means over the
                 window since the last step event or the start of the epoch), learning_rate, memory
-                (bytes that the process holds)
-    epoch       end of an epoch: epoch, metrics (training and `val_…`), seconds, learning_rate, and step
-                (batches seen) where the epoch was cut short
+                (bytes that the process held a few seconds ago)
+    epoch       end of an epoch: epoch, metrics (training and `val_…`), seconds (without pauses),
+                learning_rate, batches (seen in it), step (the same) where the epoch was cut short, and
+                mode ("min" or "max") of what early stopping watches
     layers      measured on the probe: epoch, step, groups (name, gradient_norm, weight_norm and
                 update_ratio of each group of layers, input first)
     control     a request was obeyed, or refused for a reason: request (its id), action, value, old (the
@@ -25,8 +28,8 @@ and by `type`:
     checkpoint  saved because somebody asked: epoch, step, file (in the run folder)
     finding     something was noticed: the fields of `workbench.findings.Finding`
     fit_end     training ended: epochs (completed), stopped (True when before the last planned one),
-                reason (`by hand`, `early stopping` or empty), seconds, and restored (the epoch whose
-                weights the model was given back, if it was)
+                reason (`by hand`, `early stopping` or empty), seconds (without pauses), and restored
+                (the epoch whose weights the model was given back, if it was)
     end         the run ended: status ("finished" or "failed"), error
 
 Epochs are counted from 0. NaN and infinities are written as the strings "NaN", "Infinity" and
@@ -44,7 +47,8 @@ from typing import Any
 
 SCHEMA_VERSION = 2
 _SYNCED = frozenset({"start", "epoch", "fit_end", "end"})
-_OF_TRAINING = frozenset({"step", "epoch", "layers", "checkpoint", "finding", "fit_end"})
+_REPLAYED = frozenset({"step", "epoch", "layers", "checkpoint", "finding", "fit_end"})
+_OF_TRAINING = _REPLAYED | {"fit", "control"}
 _SPELLED = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -54,18 +58,30 @@ class EventLog:
     def __init__(self, path: Path, attempt: int = 1) -> None:
         self.path = path
         self.attempt = attempt
+        self._fits = 0  # trainings that have ended
+        self._whole = False  # whether the log is known to end with a whole line
+
+    @property
+    def fit(self) -> int:
+        """The number of the present training, or of the next one."""
+        return self._fits + 1
 
     def write(self, type: str, **fields: Any) -> None:
         """Append one event; `fields` hold JSON values, numpy scalars and floats of any kind."""
         event = {"v": SCHEMA_VERSION, "time": time.time(), "attempt": self.attempt, "type": type}
+        if type in _OF_TRAINING:
+            event["fit"] = self.fit
         line = json.dumps(event | spell(fields), ensure_ascii=False, allow_nan=False)
         with open(self.path, "ab+") as file:
-            if _ends_torn(file):
+            if not self._whole and _ends_torn(file):
                 line = "\n" + line
+            self._whole = False  # until all of it is written
             file.write(line.encode(errors="backslashreplace") + b"\n")
             file.flush()
+            self._whole = True
             if type in _SYNCED:
                 os.fsync(file.fileno())
+        self._fits += type == "fit_end"
 
 
 class EventReader:
@@ -94,10 +110,10 @@ def read_events(path: Path) -> list[dict[str, Any]]:
 
 
 def drop_replayed(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return `events` with only the newest attempt's account of each epoch.
+    """Return `events` with only the newest account of each epoch.
 
-    An attempt that resumes at epoch k (`initial_epoch` of its `fit` event) replaces what earlier
-    attempts logged of epoch k and after.
+    A training that goes on at epoch k (`initial_epoch` of its `fit` event) replaces what was logged
+    before of its epoch k and after, and leaves other trainings of the run alone.
     """
     kept: list[dict[str, Any]] = []
     for event in events:
@@ -106,9 +122,7 @@ def drop_replayed(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
             kept = [
                 old
                 for old in kept
-                if not (
-                    old["attempt"] < event["attempt"] and old["type"] in _OF_TRAINING and _epoch(old) >= first
-                )
+                if not (old["type"] in _REPLAYED and old["fit"] == event["fit"] and _epoch(old) >= first)
             ]
         kept.append(event)
     return kept

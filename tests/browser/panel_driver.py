@@ -66,8 +66,10 @@ def event(type: str, attempt: int = 1, **fields: Any) -> dict[str, Any]:
     return {"v": 2, "time": 1_700_000_000.0, "attempt": attempt, "type": type, **fields}
 
 
-def train(epochs: int, steps: int = 0, batches: int = 100, seed: int = 0, **fit: Any) -> list[dict[str, Any]]:
-    """Return a log of epochs with falling losses, 0.01 higher with every seed."""
+def train(
+    epochs: int, steps: int = 0, batches: int = 100, seed: int = 0, number: int = 1, **fit: Any
+) -> list[dict[str, Any]]:
+    """Return the log of the run's training with this number: falling losses, 0.01 higher with every seed."""
     planned = {"epochs": 10, "batches": batches, "initial_epoch": 0, "batch_size": 32}
     events = [
         event("start", name="run"),
@@ -84,7 +86,7 @@ def train(epochs: int, steps: int = 0, batches: int = 100, seed: int = 0, **fit:
             "accuracy": 0.5 + epoch / 20,
         }
         events.append(event("epoch", epoch=epoch, metrics=metrics, seconds=2.0, learning_rate=1e-3))
-    return events
+    return [each | {"fit": number} for each in events]
 
 
 def lines(events: list[dict[str, Any]]) -> str:

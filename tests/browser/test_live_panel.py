@@ -138,7 +138,8 @@ def test_curves_move_while_fit_blocks_the_kernel(train: Callable[..., Training])
     shown = training.shown_epoch()
     picture = training.panel.locator("canvas").first.screenshot()
     training.wait_for(lambda: training.shown_epoch() > shown, "the next epoch is shown")
-    assert training.panel.locator("canvas").first.screenshot() != picture
+    chart = training.panel.locator("canvas").first
+    training.wait_for(lambda: chart.screenshot() != picture, "another curve is drawn")
     assert "trained" not in training.notebook.text(1)
     training.stop()
 

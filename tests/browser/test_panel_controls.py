@@ -60,6 +60,20 @@ def test_refused_request_is_explained(show: Callable[..., Any]) -> None:
     assert "Asked to" not in page.inner_text("#here")
 
 
+def test_request_that_the_training_refused_is_not_shown_as_done(show: Callable[..., Any]) -> None:
+    refused = {
+        "action": "patience",
+        "value": 7,
+        "by": "panel",
+        "epoch": 1,
+        "step": 3,
+        "refused": "There is none.",
+    }
+    page = show({"run": [*train(2, patience=None), event("control", request="x", **refused)]})
+    wait_for_text(page, "refused: patience 7, epoch 2, from the panel. There is none.")
+    assert not page.get_by_role("textbox", name="Patience").is_visible()
+
+
 def test_controls_are_off_when_nothing_runs(show: Callable[..., Any]) -> None:
     page = show(
         {"run": [*train(2), event("fit_end", epochs=2, stopped=False, reason="", seconds=4.0)]}, "finished"

@@ -77,10 +77,36 @@ def test_resumed_attempt_replaces_what_it_replays(show: Callable[..., Any]) -> N
 
 def test_second_fit_goes_on_where_the_first_ended(show: Callable[..., Any]) -> None:
     ended = event("fit_end", epochs=2, stopped=False, reason="", seconds=4.0)
-    page = show({"run": [*train(2), ended, *train(3)[1:]]})
+    page = show({"run": [*train(2), ended, *train(3, number=2)[1:]]})
     wait_for_label(page, "loss", "epoch 5, training 0.3333")
     page.get_by_role("button", name="By step").click()
     wait_for_label(page, "loss", "step 500, training 0.3333")
+
+
+def test_best_is_that_of_the_present_fit_in_the_direction_that_the_log_names(
+    show: Callable[..., Any],
+) -> None:
+    monitored = [each | {"mode": "max"} for each in train(3, number=2, monitor="accuracy")[1:]]
+    page = show(
+        {"run": [*train(9), event("fit_end", epochs=9, stopped=True, reason="", seconds=9.0), *monitored]}
+    )
+    wait_for_text(page, "0.6 in epoch 3")
+
+
+def test_fit_that_goes_on_in_the_same_attempt_replaces_what_it_repeats(show: Callable[..., Any]) -> None:
+    again = event("fit", fit=1, epochs=10, batches=100, initial_epoch=2, batch_size=32, monitor="val_loss")
+    page = show({"run": [*train(2), *train(3, steps=2)[-3:-1], again]})
+    append(page, "run", event("epoch", fit=1, epoch=2, metrics={"loss": 0.9, "val_loss": 0.8}, seconds=1.0))
+    wait_for_label(page, "loss", "epoch 3, training 0.9, validation 0.8, best 0.5")
+
+
+def test_epoch_that_was_cut_short_lies_where_it_ended_and_its_pace_is_right(show: Callable[..., Any]) -> None:
+    cut = event("epoch", fit=1, epoch=2, step=10, batches=10, metrics={"loss": 0.3}, seconds=1.0)
+    end = event("fit_end", fit=1, epochs=2, stopped=True, reason="by hand", seconds=5.0, restored=1)
+    page = show({"run": [*train(2), cut, end]}, "finished")
+    wait_for_label(page, "loss", "epoch 2.1, training 0.3")
+    wait_for_text(page, "The model has the weights of epoch 2.")
+    wait_for_text(page, "1,340")  # samples/s: 210 batches of 32 in 5 s
 
 
 def test_hundred_thousand_steps_are_drawn_within_the_width(show: Callable[..., Any]) -> None:

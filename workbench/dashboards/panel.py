@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.dashboards.state import read_pipeline
-from workbench.dashboards.status import describe_training
+from workbench.dashboards.status import TrainingStatus
 from workbench.events import EventReader, drop_replayed, spell
 from workbench.runs import EVENTS_FILE, RUN_FILE, is_alive, read_json
 
@@ -44,6 +44,7 @@ class RunsPanel:
         self.folders = dict(folders)
         self._readers = {name: EventReader(path / EVENTS_FILE) for name, path in folders.items()}
         self._events: dict[str, list[Event]] = {name: [] for name in folders}
+        self._statuses = {name: TrainingStatus() for name in folders}
 
     def read(self) -> bool:
         """Take in what was logged since the last time; return whether there was anything."""
@@ -51,6 +52,7 @@ class RunsPanel:
         for name, reader in self._readers.items():
             new = reader.read()
             if new:
+                self._statuses[name].take(new)
                 self._events[name] += new
                 if any(event["type"] == "fit" for event in new):
                     self._events[name] = drop_replayed(self._events[name])
@@ -73,7 +75,7 @@ class RunsPanel:
 
     def describe(self) -> str:
         """Return how the runs stand, a line for each."""
-        lines = {name: describe_training(events) for name, events in self._events.items()}
+        lines = {name: status.describe() for name, status in self._statuses.items()}
         return "\n".join(lines.values() if len(lines) == 1 else (f"{name}: {lines[name]}" for name in lines))
 
     def curves(self) -> dict[str, list[Event]]:
@@ -91,6 +93,7 @@ class PipelinePanel:
     entry = ("pipeline.js", "mountPipeline")
 
     def __init__(self, folder: Path) -> None:
+        self.folders: dict[str, Path] = {}  # of the steps' runs, and its own, by label
         self._folder = folder
         self._state: dict[str, Any] = {"title": folder.name, "steps": [], "alive": False}
         self._runs = RunsPanel({})
@@ -101,6 +104,7 @@ class PipelinePanel:
         folders = {step["label"]: Path(step["run"]) for step in state["steps"] if step["run"]}
         if folders != self._runs.folders:
             self._runs = RunsPanel(folders)
+            self.folders = {**folders, self._folder.name: self._folder}
         changed = state != self._state
         self._state = state
         return self._runs.read() or changed
@@ -148,13 +152,10 @@ def full_bundle(panel: Panel) -> Bundle:
 
     snapshot = panel.snapshot()
     curves = panel.curves()
-    figure = {"application/vnd.plotly.v1+json": json.loads(plot_learning_curves(curves).to_json())}
-    return {
-        MIME: snapshot,
-        **(figure if curves else {}),
-        "text/html": _page(panel, snapshot),
-        "text/plain": panel.describe(),
-    }
+    bundle = {MIME: snapshot, "text/html": _page(panel, snapshot), "text/plain": panel.describe()}
+    if curves:
+        bundle["application/vnd.plotly.v1+json"] = json.loads(plot_learning_curves(curves).to_json())
+    return bundle
 
 
 def _thin(events: Sequence[Event]) -> list[Event]:
@@ -174,6 +175,10 @@ def _page(panel: Panel, snapshot: Bundle) -> str:
     entry, mount = panel.entry
     key = f"workbench-{uuid.uuid4().hex[:12]}"
     data = json.dumps(snapshot, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    for name, path in panel.folders.items():  # where the runs lie is nobody's business out there
+        data = data.replace(
+            json.dumps(str(path), ensure_ascii=False), json.dumps(name).replace("<", "\\u003c")
+        )
     return (
         f"<style>\n{(STATIC / 'panel.css').read_text(encoding='utf-8')}</style>\n"
         f'<div id="{key}"><pre>{html.escape(panel.describe())}</pre></div>\n'

@@ -9,6 +9,7 @@ Whoever may use the server may run code on it, so any run folder that the server
 but the event log, `run.json` and `state.json` is read, and nothing but `control.json` is written.
 """
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -55,12 +56,13 @@ class EventsHandler(_RunHandler):
 
     @web.authenticated
     @authorized
-    def get(self) -> None:
+    async def get(self) -> None:
         try:
             offset = int(self.get_argument("offset", "0"))
         except ValueError as error:
             raise web.HTTPError(400, "The offset is no number.") from error
-        self.finish(json.dumps(read_log(Path(self.get_argument("run")), offset)))
+        run = Path(self.get_argument("run"))
+        self.finish(json.dumps(await asyncio.to_thread(read_log, run, offset)))
 
 
 class PipelineHandler(_RunHandler):
@@ -68,8 +70,9 @@ class PipelineHandler(_RunHandler):
 
     @web.authenticated
     @authorized
-    def get(self) -> None:
-        self.finish(json.dumps(read_pipeline(Path(self.get_argument("path")))))
+    async def get(self) -> None:
+        path = Path(self.get_argument("path"))
+        self.finish(json.dumps(await asyncio.to_thread(read_pipeline, path)))
 
 
 class ControlHandler(_RunHandler):
@@ -77,14 +80,13 @@ class ControlHandler(_RunHandler):
 
     @web.authenticated
     @authorized
-    def post(self) -> None:
+    async def post(self) -> None:
         body = self.get_json_body()
         try:
             if not isinstance(body, dict):
                 raise WorkbenchError("The request holds no action.")
-            request = request_control(
-                Path(self.get_argument("run")), body.get("action"), body.get("value"), "panel"
-            )
+            run, action, value = Path(self.get_argument("run")), body.get("action"), body.get("value")
+            request = await asyncio.to_thread(request_control, run, action, value, "panel")
         except WorkbenchError as error:
             self.set_status(400)
             self.finish(json.dumps({"message": str(error)}))

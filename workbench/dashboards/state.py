@@ -22,18 +22,16 @@ def read_log(run: Path, offset: int) -> dict[str, Any]:
         `attempt`.
     """
     details = read_json(run / RUN_FILE)
+    missing = {"offset": 0, "size": 0, "lines": "", "status": "missing", "attempt": 0}
     if details is None:
-        return {"offset": 0, "size": 0, "lines": "", "status": "missing", "attempt": 0}
-    status = details["status"]
+        return missing
+    status = details.get("status", "missing")
     if status == "running" and not is_alive(details):
         status = "dead"
-    with open(run / EVENTS_FILE, "rb") as log:
-        size = log.seek(0, 2)
-        start = offset if 0 <= offset <= size else 0
-        log.seek(start)
-        data = log.read(CHUNK)
-        if b"\n" not in data:
-            data += log.readline(LONGEST_LINE)
+    try:
+        size, start, data = _read_from(run / EVENTS_FILE, offset)
+    except OSError:
+        return missing
     lines = data[: data.rfind(b"\n") + 1]
     return {
         "offset": start + len(lines),
@@ -64,3 +62,15 @@ def read_pipeline(folder: Path) -> dict[str, Any]:
         for label, entry in state["steps"].items()
     ]
     return {"title": state["title"], "steps": steps, "alive": is_alive(state)}
+
+
+def _read_from(path: Path, offset: int) -> tuple[int, int, bytes]:
+    """Return the size of a log, where it was read from, and what was read."""
+    with open(path, "rb") as log:
+        size = log.seek(0, 2)
+        start = offset if 0 <= offset <= size else 0
+        log.seek(start)
+        data = log.read(CHUNK)
+        if b"\n" not in data:
+            data += log.readline(LONGEST_LINE)
+    return size, start, data

@@ -15,9 +15,6 @@ STEERING = frozenset({STOP, LEARNING_RATE, PATIENCE})  # what makes it another e
 
 _PACE_SECONDS = 10.0  # the pace is a mean over about this time
 _PACE_EPOCHS = 5  # the time left follows the median of these
-_LOWER_IS_BETTER = frozenset(  # as a part of a metric's name
-    ("loss", "error", "mse", "mae", "mape", "msle", "rmse", "perplexity", "distance", "divergence")
-)
 
 
 class TrainingStatus:
@@ -38,6 +35,7 @@ class TrainingStatus:
         self.metrics: dict[str, float] = {}  # the newest value of each
         self.findings: list[Event] = []
         self.controls: list[Event] = []  # what was asked by hand and done
+        self._mode = "min"  # of the watched metric
         self._epochs: list[tuple[int, Mapping[str, float]]] = []
         self._durations: deque[float] = deque(maxlen=_PACE_EPOCHS)  # seconds an epoch
         self._pace: deque[tuple[int, float]] = deque()  # batches, and the seconds that they took
@@ -97,7 +95,7 @@ class TrainingStatus:
         found = [(value, epoch) for value, epoch in found if math.isfinite(value)]
         if not found:
             return None
-        sign = 1 if is_lower_better(name) else -1
+        sign = -1 if self._mode == "max" else 1
         return min(found, key=lambda pair: (sign * pair[0], pair[1]))
 
     def rate(self) -> tuple[float, str] | None:
@@ -142,8 +140,9 @@ class TrainingStatus:
 
     def _take_epoch(self, event: Event) -> None:
         self.place = event
+        self._mode = event.get("mode", "min")
         self.metrics.update(event["metrics"])
-        if "step" in event:  # it was cut short: no epoch whose weights are kept, nor one that tells the pace
+        if "step" in event:  # it was cut short: no whole epoch, nor one that tells the pace
             return
         self._epochs.append((event["epoch"], event["metrics"]))
         self._durations.append(event["seconds"])
@@ -182,10 +181,9 @@ class TrainingStatus:
         return self.place["step"] / batches if batches else None
 
     def _watched(self) -> str:
-        """Return the metric whose best value matters: early stopping's, else one of held-out data."""
+        """Return the metric whose best value matters: early stopping's, else a loss, held out if possible."""
         monitor = self.fit.get("monitor") if self.fit else None
-        names = [monitor, "val_loss", *(name for name in self.metrics if name.startswith("val_"))]
-        return next((name for name in names if name in self.metrics), "")
+        return next((name for name in (monitor, "val_loss", "loss") if name in self.metrics), "")
 
     def _describe_best(self) -> str:
         best = self.best()
@@ -194,7 +192,7 @@ class TrainingStatus:
         name, (value, epoch) = self._watched(), best
         if value == self.metrics[name]:
             return " (best)"
-        newest_is_better = (self.metrics[name] < value) == is_lower_better(name)
+        newest_is_better = (self.metrics[name] < value) == (self._mode != "max")
         if newest_is_better and math.isfinite(self.metrics[name]):
             return ""  # a mean over part of an epoch
         return f" (best {value:.4g}, epoch {epoch + 1})"
@@ -205,7 +203,7 @@ class TrainingStatus:
         if self.fit is None:
             return ["waiting for training to begin"]
         if self.end:
-            return [f"{describe_end(self.end, self.fit)}, {_clock(self.end['time'] - self.fit['time'])}"]
+            return [f"{describe_end(self.end, self.fit)}, {_clock(self.end['seconds'])}"]
         place = [f"epoch {self._epoch()}/{self.fit['epochs']}"]
         batches = self.fit["batches"]
         if self.place and self.place["type"] == "step":
@@ -285,11 +283,6 @@ def describe_moment(control: Event) -> str:
 def is_steered(controls: Iterable[Event]) -> bool:
     """Tell whether somebody changed the course of a training, and did not just look or wait."""
     return any(control["action"] in STEERING and not control.get("refused") for control in controls)
-
-
-def is_lower_better(name: str) -> bool:
-    """Tell from a metric's name whether small values of it are good."""
-    return not _LOWER_IS_BETTER.isdisjoint(name.lower().split("_"))
 
 
 def _short(value: Any) -> str:

@@ -42,7 +42,7 @@ class TerminalView:
         self._stale = False  # there is something that the last line does not say
         self._open = False  # a line stands in the terminal that will be rewritten
 
-    def show(self, events: Sequence[Event], new: Sequence[Event], at_once: bool) -> None:
+    def show(self, new: Sequence[Event], at_once: bool) -> None:
         """Show what is `new`; `at_once` leaves a whole line behind, since nobody may look again."""
         for event in new:
             self._status.take([event])

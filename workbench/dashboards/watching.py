@@ -21,7 +21,7 @@ from typing import Any
 from workbench.dashboards.panel import Bundle, Panel, PipelinePanel, RunsPanel, brief_bundle, full_bundle
 from workbench.dashboards.terminal import TerminalView
 from workbench.errors import WorkbenchError
-from workbench.events import EventReader, drop_replayed
+from workbench.events import EventReader
 from workbench.runs import EVENTS_FILE, RUN_FILE, Run, is_alive, open_run, read_json, resolve_path
 
 SECONDS_BETWEEN_LOOKS = 1.0
@@ -202,15 +202,12 @@ class TerminalFollower(Follower):
         super().__init__()
         self._path = path
         self._reader = EventReader(path / EVENTS_FILE)
-        self._events: list[dict[str, Any]] = []
         self._view = TerminalView(attempt)
 
     def show(self, at_once: bool) -> bool:
         """Print what is new."""
         ended = not is_alive(read_json(self._path / RUN_FILE) or {})
-        new = self._reader.read()
-        self._events = drop_replayed(self._events + new)
-        self._view.show(self._events, new, at_once or ended)
+        self._view.show(self._reader.read(), at_once or ended)
         return ended
 
 

@@ -40,14 +40,18 @@ def epoch_metrics(events: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[f
     history: dict[str, list[tuple[float, float]]] = {}
     by_step = sum(event["type"] == "epoch" for event in events) < _FEW_EPOCHS
     batches = None  # in an epoch
+    trained: dict[int, float] = {}  # epochs by training; one after another goes on to the right of it
     for event in events:
         if event["type"] == "fit":
             batches = event.get("batches")
         elif event["type"] == "epoch" or (event["type"] == "step" and by_step and batches):
             share = event["step"] / batches if "step" in event and batches else 1  # of the epoch
+            number = event.get("fit", 1)
+            trained[number] = max(trained.get(number, 0), event["epoch"] + share)
+            offset = math.ceil(sum(epochs for other, epochs in trained.items() if other < number))
             for metric, value in event["metrics"].items():
-                history.setdefault(metric, []).append((event["epoch"] + share, value))
-    return history
+                history.setdefault(metric, []).append((offset + event["epoch"] + share, value))
+    return {metric: sorted(points, key=lambda point: point[0]) for metric, points in history.items()}
 
 
 def metric_names(histories: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -64,7 +64,7 @@ def callbacks(
     stopping = [callback for callback in own if isinstance(callback, keras.callbacks.EarlyStopping)]
     first = stopping[0] if stopping else None
     samples = None if probe is None else Probe.of(probe)
-    checkpoint = Checkpoint(run.path / "checkpoint", first)
+    checkpoint = Checkpoint(run.path, run.log, first)
     layers = LayerMeter(run.log, samples)
     steering = Steering(run, stopping, checkpoint, layers)
     if tensorboard:
@@ -75,7 +75,7 @@ def callbacks(
         EventLogger(run.log, _batch_size(run), first, steering),
         checkpoint,
         layers,
-        Diagnosis(run.log, samples, thresholds or Thresholds()),
+        Diagnosis(run.log, samples, thresholds, steering),
     ]
 
 

@@ -1,5 +1,6 @@
 """What a killed training needs to go on, and the best weights of one that goes on too long."""
 
+import contextlib
 import math
 import operator
 import shutil
@@ -11,24 +12,27 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from workbench.errors import WorkbenchError
+from workbench.events import EventLog
 from workbench.runs import read_json, write_json
+from workbench.training.position import PositionedCallback
 
 _FILE = "epoch-{:06d}.safetensors"
 _BEST_FILE = "best.json"  # which file holds the best epoch, for an attempt that goes on
 
 
-class Checkpoint(keras.callbacks.Callback):
+class Checkpoint(PositionedCallback):
     """Save weights and optimizer after every epoch; the next `fit` goes on after the last one saved.
 
     Weights and epoch are one file that appears all at once. (`keras.callbacks.BackupAndRestore` writes
     them one after the other and in place: killed between the two it repeats an epoch on top of itself,
     killed within one it leaves a file that cannot be read.) It is written as safetensors, which takes a
     tenth of the time of Keras's HDF5. The file of the best epoch stays beside that of the last one.
-    Random draws, such as the order of the samples, start anew. The folder is removed when training has
-    come to its end.
+    Random draws, such as the order of the samples, start anew. Each training of a run has a folder of
+    its own, which is removed when that training has come to its end.
 
     Args:
-        folder: Where the files lie while training lasts; nothing else may be in it.
+        run_folder: The folder of the run; the files lie in `checkpoint/fit-…/` while training lasts.
+        log: The run's event log, which numbers its trainings.
         early_stopping: What it monitors says which epoch is best; without it the one with the smallest
             `val_loss`, or `loss` where nothing is validated.
 
@@ -36,38 +40,41 @@ class Checkpoint(keras.callbacks.Callback):
         WorkbenchError: What was saved does not fit the model, when training begins.
     """
 
-    def __init__(self, folder: Path, early_stopping: keras.callbacks.EarlyStopping | None = None) -> None:
+    def __init__(
+        self, run_folder: Path, log: EventLog, early_stopping: keras.callbacks.EarlyStopping | None = None
+    ) -> None:
         super().__init__()
-        self.folder = folder
+        self.run_folder = run_folder
+        self.log = log
         self.early_stopping = early_stopping
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        best = read_json(self.folder / _BEST_FILE) or {"file": "", "value": 0.0}
+        self.folder = self.run_folder / "checkpoint" / f"fit-{self.log.fit:02d}"
+        best = read_json(self.folder / _BEST_FILE) or {"file": "", "value": 0.0, "watched": ""}
         self._best = self.folder / best["file"] if best["file"] else None
-        self._best_value = best["value"]
-        self._last_step = 0
+        self._best_value, self._watched = best["value"], best["watched"]
         saved = max(self.folder.glob(_FILE.replace("{:06d}", "*")), default=None)
         # The one way to tell a running `fit` where to begin; Keras leaves an older value in place.
         self.model._initial_epoch = self._restore(saved) if saved else None
 
-    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        self._last_step = batch + 1
-
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         best = self._is_best(logs or {})
-        if self._last_step < (self.params["steps"] or 0):  # cut short: no place to go on from
+        if self.cut_short:  # no place to go on from
             self._best = None if best else self._best
             return
         saved = self._save(epoch + 1)
         if best:
             self._best = saved
-            write_json(self.folder / _BEST_FILE, {"file": saved.name, "value": self._best_value})
+            best_file = {"file": saved.name, "value": self._best_value, "watched": self._watched}
+            write_json(self.folder / _BEST_FILE, best_file)
         for path in self.folder.glob("*.safetensors"):
             if path not in (saved, self._best):
                 path.unlink()
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another training's checkpoint lies there, or none ever did
+            self.folder.parent.rmdir()
 
     def restore_best(self) -> int | None:
         """Give the model the weights of the best epoch and return that epoch.
@@ -84,7 +91,7 @@ class Checkpoint(keras.callbacks.Callback):
             WorkbenchError: They could not be written; training can go on.
         """
         name = f"artifacts/checkpoints/epoch-{epoch + 1:06d}-step-{step:06d}.weights.h5"
-        path = self.folder.parent / name
+        path = self.run_folder / name
         unfinished = path.with_name("unfinished.weights.h5")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +105,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _save(self, epochs: int) -> Path:
         """Save weights and optimizer so that the file is whole as soon as it has its name."""
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         unfinished = self.folder / "unfinished.safetensors"
         values = [keras.ops.convert_to_numpy(variable) for variable in self._variables()]
         # NumPy has no bfloat16 or float8 of its own, and safetensors knows none here; float32 holds them all.
@@ -108,8 +115,13 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _is_best(self, logs: Mapping[str, float]) -> bool:
         """Compare an epoch with the best one so far, and keep its value if it is better."""
-        default = "val_loss" if "val_loss" in logs else "loss"
-        value = logs.get(self.early_stopping.monitor if self.early_stopping else default)
+        if self.early_stopping:
+            self._watched = self.early_stopping.monitor
+        elif self._watched != "val_loss":
+            watched = "val_loss" if "val_loss" in logs else "loss"
+            if watched != self._watched:
+                self._watched, self._best = watched, None  # a loss of training says nothing beside it
+        value = logs.get(self._watched)
         if value is None or math.isnan(value):
             return False
         # Early stopping has been through its own end of the epoch, where it finds its direction.

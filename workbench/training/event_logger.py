@@ -10,10 +10,13 @@ import psutil
 from workbench.errors import WorkbenchError
 from workbench.events import EventLog
 from workbench.training.learning_rate import read_learning_rate
+from workbench.training.position import PositionedCallback
 from workbench.training.steering import Steering
 
+SECONDS_BETWEEN_MEMORY = 5.0  # looks at what the process holds
 
-class EventLogger(keras.callbacks.Callback):
+
+class EventLogger(PositionedCallback):
     """Write what happens in `fit` to a run's event log, in the schema of `workbench.events`.
 
     The metrics of a step are means over the batches since the last step event, although Keras gives
@@ -50,25 +53,28 @@ class EventLogger(keras.callbacks.Callback):
                 "Give epochs of 1 or more."
             )
         self._process = psutil.Process()
-        self._started = time.monotonic()
+        self._started = self._clock()
         self._announced = False
         self._completed = 0
+        self._means: dict[str, bool] = {}  # whether a metric is a plain mean
+        self._memory, self._memory_due = 0, 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         if not self._announced:  # only now is it known where a resumed training goes on
             self._announced = True
             self._announce(epoch)
+        super().on_epoch_begin(epoch)
         self._epoch = epoch
-        self._began = time.monotonic()
-        self._due = self._began + self.seconds
-        self._last = 0  # batches that this epoch has seen
+        self._began = self._clock()
+        self._due = time.monotonic() + self.seconds
         self._seen = 0  # batches up to the last step event
         self._sums: dict[str, float] = {}  # of the metrics over those batches
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        self._last = seen = batch + 1
+        super().on_train_batch_end(batch)
         if time.monotonic() < self._due:
             return
+        seen = self.batches
         if seen >= (self.params["steps"] or math.inf):
             return  # the last batch may be smaller, which would skew the sums; the epoch is next
         self.log.write(
@@ -77,7 +83,7 @@ class EventLogger(keras.callbacks.Callback):
             step=seen,
             metrics=self._window_means(seen, logs or {}),
             learning_rate=read_learning_rate(self.model),
-            memory=self._process.memory_info().rss,
+            memory=self._read_memory(),
         )
         self._due = time.monotonic() + self.seconds
 
@@ -85,22 +91,26 @@ class EventLogger(keras.callbacks.Callback):
         event = {
             "epoch": epoch,
             "metrics": dict(logs or {}),
-            "seconds": time.monotonic() - self._began,
+            "seconds": self._clock() - self._began,
             "learning_rate": read_learning_rate(self.model),
+            "batches": self.batches,
         }
-        if self._last < (self.params["steps"] or 0):  # cut short
-            event["step"] = self._last
+        if self.early_stopping and self.early_stopping.monitor_op:  # found at its own end of the epoch
+            event["mode"] = "max" if self.early_stopping.monitor_op(1, 0) else "min"
+        if self.cut_short:
+            event["step"] = self.batches
         else:
             self._completed = epoch + 1
         self.log.write("epoch", **event)
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         completed = self._completed if self._announced else self.params["epochs"]
-        stopped = completed < self.params["epochs"]
+        restored = self.steering.restored if self.steering else None
+        stopped = completed < self.params["epochs"] or restored is not None
         event = {"epochs": completed, "stopped": stopped, "reason": self._reason() if stopped else ""}
-        if self.steering and self.steering.restored is not None:
-            event["restored"] = self.steering.restored
-        self.log.write("fit_end", seconds=time.monotonic() - self._started, **event)
+        if restored is not None:
+            event["restored"] = restored
+        self.log.write("fit_end", seconds=self._clock() - self._started, **event)
 
     def _announce(self, epoch: int) -> None:
         stopping = self.early_stopping
@@ -120,12 +130,25 @@ class EventLogger(keras.callbacks.Callback):
             return "by hand"
         return "early stopping" if self.early_stopping and self.early_stopping.stopped_epoch else ""
 
+    def _clock(self) -> float:
+        """Return seconds that stand still while training is paused."""
+        return time.monotonic() - (self.steering.paused_seconds if self.steering else 0.0)
+
+    def _read_memory(self) -> int:
+        """Return the bytes that the process held a few seconds ago; asking takes longer than all the rest."""
+        if time.monotonic() >= self._memory_due:
+            self._memory = self._process.memory_info().rss
+            self._memory_due = time.monotonic() + SECONDS_BETWEEN_MEMORY
+        return self._memory
+
     def _window_means(self, seen: int, running: Mapping[str, float]) -> dict[str, float]:
         """Return each metric over the batches after the last step event, and begin a new window."""
-        metrics = _leaf_metrics(self.model)
+        if not running.keys() <= self._means.keys():
+            metrics = _leaf_metrics(self.model)
+            self._means = {name: _is_mean(name, metrics) for name in running}
         means = dict(running)
         for name, value in running.items():
-            if _is_mean(name, metrics):
+            if self._means[name]:
                 total = value * seen
                 means[name] = (total - self._sums.get(name, 0.0)) / (seen - self._seen)
                 self._sums[name] = total

@@ -8,6 +8,9 @@ from workbench.errors import WorkbenchError
 
 def read_learning_rate(model: keras.Model) -> float:
     """Return the learning rate of the next step of a compiled model's optimizer."""
+    rate = _plain_optimizer(model)._learning_rate
+    if isinstance(rate, keras.Variable):
+        return float(rate.value)  # at every step event: half as long as the general way
     return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
 
 

@@ -56,6 +56,7 @@ class Steering(keras.callbacks.Callback):
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         self.stop = ""  # NOW or AFTER_EPOCH once somebody asked for it
         self.restored: int | None = None  # the epoch whose weights the model was given back
+        self.paused_seconds = 0.0
         self._paused = False
         self._later: list[dict[str, Any]] = []
         self._epoch = self._step = 0
@@ -91,9 +92,11 @@ class Steering(keras.callbacks.Callback):
     def _look(self) -> None:
         """Do what has been asked since the last look, and wait here while the training is paused."""
         self._take_requests()
+        began = time.monotonic()
         while self._paused and not self.stop:
             time.sleep(SECONDS_BETWEEN_LOOKS)
             self._take_requests()
+        self.paused_seconds += time.monotonic() - began
         self._due = time.monotonic() + SECONDS_BETWEEN_LOOKS
 
     def _take_requests(self) -> None:

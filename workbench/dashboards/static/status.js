@@ -2,7 +2,6 @@
 
 import { formatDuration, formatValue, make, setText } from "./dom.js";
 
-const HIGHER_IS_BETTER = /acc|auc|f1|precision|recall|iou|r2|bleu|score|top_/i;
 const UNDER_WAY = ["running", "paused", "stopping"];
 const [GOOD, WARN, BAD] = ["wb-good", "wb-warn", "wb-bad"];
 const TONES = {
@@ -15,8 +14,9 @@ function describeState({ fit, end, waiting }, status) {
 	const state = (key, note = "", word = key) => ({ key, word, note });
 	if (end?.status === "failed") return state("failed", end.error);
 	if (fit?.end && !waiting) {
-		const { reason, stopped, epochs } = fit.end;
-		const place = `after ${epochs} of ${fit.epochs} epochs. `;
+		const { reason, stopped, epochs, restored } = fit.end;
+		const back = Number.isFinite(restored) ? `The model has the weights of epoch ${restored + 1}. ` : "";
+		const place = `after ${epochs} of ${fit.epochs} epochs. ${back}`;
 		if (reason === "by hand") return state("stopped", `Stopped ${place}`, "stopped by hand");
 		const early = stopped ? `${reason === "early stopping" ? "Early stopping" : "Ended"} ${place}` : "";
 		return state("finished", early + (status === "dead" ? "Its kernel ended without run.finish()." : ""));
@@ -33,22 +33,22 @@ function describeState({ fit, end, waiting }, status) {
 export function findBest({ epochs, fit }) {
 	const metric = [fit?.monitor, "val_loss", "loss"].find((name) => epochs.metrics.has(name));
 	const values = epochs.metrics.get(metric);
-	const sign = HIGHER_IS_BETTER.test(metric) ? -1 : 1;
+	const sign = fit?.mode === "max" ? -1 : 1;
 	let best = null;
 	for (let row = 0; values && row < epochs.length; row++) {
-		const value = values[row];
+		const value = epochs.meta.fit[row] === fit.id ? values[row] : NaN;
 		if (Number.isFinite(value) && !(best && sign * value >= sign * best.value)) best = { metric, value, row };
 	}
 	return best;
 }
 
-// Return the number and the seconds of the latest epochs of the present fit.
+// Return the number and the seconds of the latest epochs of the present fit, with the share of one cut short.
 function sumEpochs({ epochs, fit }, most) {
-	const { meta, length } = epochs;
+	const { meta } = epochs;
 	let [done, spent] = [0, 0];
-	while (done < most && meta.fit[length - 1 - done] === fit.id) {
-		done += 1;
-		spent += meta.seconds[length - done] || 0;
+	for (let row = epochs.length - 1; done < most && meta.fit[row] === fit.id; row--) {
+		done += meta.x[row] - fit.offset - meta.epoch[row];
+		spent += meta.seconds[row] || 0;
 	}
 	return [done, spent];
 }
@@ -127,9 +127,9 @@ export class RunHead {
 		const facts = [
 			["epoch", fit.epochs ? `${number} / ${fit.epochs}` : String(number)],
 			[fit.batchSize ? "samples/s" : "batches/s", rate > 0 && rate < Infinity ? Number(rate.toPrecision(3)).toLocaleString("en") : "–"],
-			UNDER_WAY.includes(key) ? left : ["took", formatDuration((fit.end?.time ?? store.time) - fit.time)],
+			UNDER_WAY.includes(key) ? left : ["took", formatDuration(fit.end?.seconds ?? store.time - fit.time)],
 			["memory", memory ? `${formatValue(memory / 1e9, 3)} GB` : "–"],
-			[`best ${best?.metric ?? ""}`, best ? `${formatValue(best.value)} in epoch ${store.epochs.meta.x[best.row]}` : "–"],
+			[`best ${best?.metric ?? ""}`, best ? `${formatValue(best.value)} in epoch ${store.epochs.meta.epoch[best.row] + 1}` : "–"],
 		];
 		facts.forEach((texts, at) => texts.forEach((text, part) => setText(this.facts[at][part], text)));
 		this.bar.style.width = `${100 * share}%`;

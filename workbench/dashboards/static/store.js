@@ -108,7 +108,7 @@ export class RunStore {
 		if (type === "start") [this.waiting, this.end] = [true, null];
 		else if (type === "fit") this.#addFit(event);
 		else if (type === "step") this.#addRow(this.steps, event, event.step ?? NaN);
-		else if (type === "epoch") this.#addRow(this.epochs, event, null);
+		else if (type === "epoch") this.#addRow(this.epochs, event, event.step ?? null);
 		else if (type === "layers") this.#addLayers(event);
 		else if (type === "control") this.#addControl(event);
 		else if (type === "finding") this.findings.push({ ...event, fit: this.fit?.id });
@@ -117,15 +117,17 @@ export class RunStore {
 	}
 
 	#addFit(event) {
-		const [attempt, first] = [event.attempt ?? 1, event.initial_epoch ?? 0];
-		this.#dropReplayed(attempt, first);
+		const [id, first, pace] = [event.fit ?? 1, event.initial_epoch ?? 0, readCount(event.batches)]; // batches an epoch
+		const origin = this.fits.find((fit) => fit.id === id)?.origin ?? first; // its first epoch, before it was resumed
+		this.#dropReplayed(id, first);
 		const before = this.fit;
-		const pace = readCount(event.batches); // batches an epoch
-		const offset = before ? Math.max(0, Math.ceil(before.offset + before.last) - first) : 0; // epochs of earlier fits
-		const start = before ? before.start + (offset + first - before.offset - before.first) * before.pace : first * pace;
+		const trained = before ? Math.ceil(before.last) : 0;
+		const offset = before ? Math.max(0, before.offset + trained - origin) : 0; // epochs of earlier fits
+		const start = before ? before.start + (trained - before.origin) * before.pace : origin * pace;
 		this.fits.push({
-			...{ id: (before?.id ?? 0) + 1, attempt, first, offset, pace, start, time: event.time, monitor: event.monitor },
-			last: first, // epochs done, with the share of the present one
+			...{ id, origin, offset, pace, start, time: event.time, monitor: event.monitor },
+			first, // epochs done before
+			last: first, // and now, with the share of the present one
 			epochs: readCount(event.epochs),
 			batchSize: readCount(event.batch_size),
 			patience: readCount(event.patience),
@@ -133,21 +135,14 @@ export class RunStore {
 		[this.waiting, this.end] = [false, null];
 	}
 
-	// As `workbench.events.drop_replayed`: a resumed fit replaces what earlier attempts logged from there on.
-	#dropReplayed(attempt, first) {
-		const old = new Map(this.fits.filter((fit) => fit.attempt < attempt).map((fit) => [fit.id, fit]));
-		if (!old.size) return;
-		for (const fit of old.values()) fit.last = -1;
+	// As `workbench.events.drop_replayed`, but later fits begin anew too: rows stay in order.
+	#dropReplayed(id, first) {
 		for (const table of this.tables) {
-			const { fit, epoch, x } = table.meta;
-			table.filter((row) => !old.has(fit[row]) || epoch[row] < first);
-			for (let row = 0; row < table.length; row++) {
-				const owner = old.get(fit[row]);
-				if (owner) owner.last = Math.max(owner.last, x[row] - owner.offset);
-			}
+			const { fit, epoch } = table.meta;
+			table.filter((row) => fit[row] < id || (fit[row] === id && epoch[row] < first));
 		}
-		this.findings = this.findings.filter((each) => !old.has(each.fit) || !(each.epoch >= first));
-		this.fits = this.fits.filter((fit) => !old.has(fit.id) || fit.last >= 0);
+		this.findings = this.findings.filter(({ fit, epoch }) => fit < id || (fit === id && (epoch ?? Infinity) < first));
+		this.fits = this.fits.filter((fit) => fit.id < id);
 		this.metrics.clear();
 	}
 
@@ -160,8 +155,8 @@ export class RunStore {
 		const rate = readNumber(event.learning_rate);
 		this.rate = rate ?? this.rate;
 		this.memory = readCount(event.memory) ?? this.memory;
-		const { meta, length } = this.steps;
-		if (step === null && meta.epoch[length - 1] === event.epoch) this.fit.pace ??= meta.step[length - 1];
+		if (step === null) this.fit.pace ??= readCount(event.batches);
+		if (event.mode) this.fit.mode = event.mode;
 		const place = this.#locate(event.epoch, step);
 		table.append({ ...event, rate, ...place }, metrics);
 		this.fit.last = place.x - this.fit.offset;
@@ -169,9 +164,9 @@ export class RunStore {
 
 	// Return where an event stands on the axes; without a step it is the end of its epoch.
 	#locate(epoch, step) {
-		const { id, first, offset, pace, start } = this.fit;
+		const { id, origin, offset, pace, start } = this.fit;
 		const share = step === null ? 1 : Math.min(1, step / (pace ?? step + 100)); // of an epoch of unknown length
-		return { fit: id, epoch, x: offset + epoch + share, batch: start + (epoch - first) * pace + (step ?? pace) };
+		return { fit: id, epoch, x: offset + epoch + share, batch: start + (epoch - origin) * pace + (step ?? pace) };
 	}
 
 	#addLayers({ groups, epoch, step, time }) {

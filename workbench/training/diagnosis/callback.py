@@ -30,6 +30,7 @@ from workbench.training.forward import can_look_inside, has_loss, require_inputs
 from workbench.training.layers import compute_gradients
 from workbench.training.learning_rate import read_learning_rate
 from workbench.training.probe import BATCH, Probe, Samples
+from workbench.training.steering import Steering
 
 Look = Callable[[int, float], Iterator[Finding | None]]  # (epoch, seconds that may be spent)
 
@@ -46,14 +47,22 @@ class Diagnosis(keras.callbacks.Callback):
         log: Where findings are written. When a training resumes, earlier epochs are read from it.
         probe: What `Probe.of` takes.
         thresholds: When the rules speak, and what they may cost.
+        steering: The callback that may pause the training; a pause is no training time.
 
     Raises:
         WorkbenchError: The probe is none, or not what the network takes, when training begins.
     """
 
-    def __init__(self, log: EventLog, probe: Any = None, thresholds: Thresholds | None = None) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        probe: Any = None,
+        thresholds: Thresholds | None = None,
+        steering: Steering | None = None,
+    ) -> None:
         super().__init__()
         self.log = log
+        self.steering = steering
         self.probe = Probe.of(probe)
         self.thresholds = thresholds or Thresholds()
         self._findings = Findings()
@@ -128,6 +137,7 @@ class Diagnosis(keras.callbacks.Callback):
         """Look at the probe in as many ways as there is time for, and go on with the next one later."""
         for look in list(self._looks):
             elapsed = time.perf_counter() - self._started
+            elapsed -= self.steering.paused_seconds if self.steering else 0.0
             allowed = self.thresholds.cost * elapsed - self._spent
             batch = elapsed / max(1, self._batches)
             if allowed < self._costs.get(look.__name__, max(0.05, batch)):

@@ -47,7 +47,7 @@ class Thresholds:
     """
 
     samples: int = 256
-    cost: float = 0.01
+    cost: float = 0.005
     patience: int = 3
     rise: float = 0.1
     gap: float = 0.3
