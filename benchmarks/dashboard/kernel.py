@@ -90,7 +90,7 @@ def measure_costs(answer: str, batches: int) -> None:
         fit(network, [], 1, steps)  # not counted: traces the functions
         seconds, times = fit_watched(network, epochs, batches, f"runs/cost-{steps}", probed)
         cost = {"name": name, "epochs": epochs, "batches": epochs * batches, "seconds": seconds}
-        costs.append(cost | {"times": times})
+        costs.append(cost | {"default": not probed, "times": times})
     write_answer(answer, costs)
 
 

