@@ -4,9 +4,10 @@
 
 A JupyterLab of its own runs real trainings in a real kernel, and Chromium shows them. The two sides of a
 comparison take turns in one kernel; medians are printed beside the targets: our callbacks take less than
-30 microseconds a batch without a probe, at most 1 % of `fit` also with one, a hundredth of what either peer takes for an update; an
-update is at most 2 kB, at most 10 come in a second; 100,000 logged steps are drawn without a task of over
-50 ms; all scripts of the panel have at most 60 kB; a click on Stop reaches the training within 0.5 s.
+30 microseconds a batch without a probe, at most 1 % of `fit` also with one, and a hundredth of what either
+peer takes for an update; an update is at most 2 kB, at most 10 come in a second; 100,000 logged steps are
+drawn without a task of over 50 ms; all scripts of the panel have at most 60 kB; a click on Stop reaches the
+training within 0.5 s.
 """
 
 import argparse
