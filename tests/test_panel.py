@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import pytest
 
@@ -49,6 +50,11 @@ def test_exported_page_is_one_script_that_text_cannot_leave(run):
 def test_scripts_stay_small():
     loader = STATIC.parent / "labextension/static/remoteEntry.js"
     assert sum(path.stat().st_size for path in [loader, *STATIC.glob("*.js")]) <= 60_000
+
+
+def test_panel_has_the_colours_of_the_figures():
+    (colors,) = re.findall(r"PALETTE = (\[.+?\]);", (STATIC / "chart.js").read_text())
+    assert tuple(json.loads(colors)) == wb.figures.PALETTE
 
 
 def test_log_is_served_in_whole_lines_from_where_the_last_answer_ended(run):

@@ -42,6 +42,13 @@ def steered(state: PipelineState) -> PipelineState:
     return state
 
 
+@pytest.fixture
+def pipe(monkeypatch: pytest.MonkeyPatch) -> Console:
+    """A console that is no terminal."""
+    monkeypatch.delenv("CI", raising=False)
+    return Console(file=io.StringIO(), force_terminal=False, width=100, color_system=None)
+
+
 def log(state: PipelineState, type: str, **fields: Any) -> None:
     """Add an event to the log of the only step."""
     EventLog(state.steps[0].folder / "events.jsonl").write(type, **fields)
@@ -112,26 +119,18 @@ def test_table_leaves_all_findings_behind_when_it_is_interrupted(
     assert [number for number in range(6) if f"train: i Message {number}." in left] == list(range(6))
 
 
-def test_lines_tell_findings_and_interventions_once(
-    steered: PipelineState, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("CI", raising=False)
-    console = Console(file=io.StringIO(), force_terminal=False, width=100, color_system=None)
-    with show_progress(console) as watch:
+def test_lines_tell_findings_and_interventions_once(steered: PipelineState, pipe: Console) -> None:
+    with show_progress(pipe) as watch:
         watch(steered)
         watch(steered)
-    lines = console.file.getvalue()
+    lines = pipe.file.getvalue()
     assert lines.count("train  ! The gap [bold] widened.\n") == 1
     assert lines.count("train    Stop earlier.\n") == 1
     assert lines.count("train  by hand: learning rate 0.01 → 0.001 (epoch 2, step 3, panel)\n") == 1
 
 
-def test_lines_tell_how_training_ended_before_the_step_is_done(
-    state: PipelineState, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("CI", raising=False)
-    console = Console(file=io.StringIO(), force_terminal=False, width=100, color_system=None)
-    with show_progress(console) as watch:
+def test_lines_tell_how_training_ended_before_the_step_is_done(state: PipelineState, pipe: Console) -> None:
+    with show_progress(pipe) as watch:
         watch(state)
         log(state, "epoch", epoch=1, metrics={"loss": 0.25}, seconds=1)
         watch(state)
@@ -139,7 +138,7 @@ def test_lines_tell_how_training_ended_before_the_step_is_done(
         state.steps[0].state = "done"
         watch(state)
         watch(state)
-    told = [line.partition("train  ")[2] for line in console.file.getvalue().splitlines()]
+    told = [line.partition("train  ")[2] for line in pipe.file.getvalue().splitlines()]
     assert [line.partition("  ")[0] for line in told] == [
         "started notebooks/train.ipynb (never run)", "epoch 1/2", "2 epochs, 0:02", "done in 1 min 05 s"
     ]  # fmt: skip

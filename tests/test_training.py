@@ -368,3 +368,21 @@ def test_direction_of_early_stopping_is_logged(data, log):
     stopping = keras.callbacks.EarlyStopping("accuracy", patience=9)
     fit(build(), data, [stopping, EventLogger(log, early_stopping=stopping)], epochs=2)
     assert [event["mode"] for event in of_type(read_events(log.path), "epoch")] == ["max", "max"]
+
+
+def test_tensorboard_reads_what_was_written_on_request(data):
+    from tensorboard.backend.event_processing.event_accumulator import TENSORS, EventAccumulator
+    from tensorboard.util.tensor_util import make_ndarray
+
+    run = wb.start_run("runs/one")
+    history = fit(build(), data, wb.callbacks(run, tensorboard=True), epochs=3)
+    (folder,) = {path.parent for path in run.path.rglob("events.out.tfevents.*") if "train" in path.parts}
+    accumulated = EventAccumulator(str(folder), {TENSORS: 0}).Reload()
+    written = [float(make_ndarray(event.tensor_proto)) for event in accumulated.Tensors("epoch_loss")]
+    np.testing.assert_allclose(written, history.history["loss"], rtol=1e-6)
+
+
+def test_nothing_is_written_for_tensorboard_without_being_asked(data):
+    run = wb.start_run("runs/one")
+    fit(build(), data, wb.callbacks(run), epochs=1)
+    assert not (run.path / "tensorboard").exists()

@@ -103,6 +103,15 @@ class Lab:
         opened.wait_until("window.jupyterapp?.shell.currentWidget?.content?.widgets?.length > 0")
         return opened
 
+    @contextmanager
+    def run(self, name: str, *cells: str) -> Iterator["Notebook"]:
+        """Open a notebook of code cells that have been run; its kernel ends with the context."""
+        opened = self.open(self.write(name, *cells))
+        opened.run_all()
+        opened.wait_for_idle()
+        yield opened
+        opened.shut_down()
+
 
 @dataclass
 class Notebook:

@@ -39,11 +39,8 @@ def runs(lab: Any) -> None:
 @pytest.fixture(scope="module")
 def notebook(lab: Any, runs: None) -> Iterator[Any]:
     """A notebook whose kernel has imported everything; its second cell is for a dashboard."""
-    opened = lab.open(lab.write("dashboards", IMPORT, ""))
-    opened.run_all()
-    opened.wait_for_kernel()
-    yield opened
-    opened.shut_down()
+    with lab.run("dashboards", IMPORT, "pass") as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -108,11 +108,8 @@ class Training:
 @pytest.fixture(scope="module")
 def notebook(lab: Any) -> Iterator[Any]:
     """A notebook whose kernel has imported everything; its second cell is for the training."""
-    opened = lab.open(lab.write("live", SETUP, "pass"))
-    opened.run_all()
-    opened.wait_for_idle()
-    yield opened
-    opened.shut_down()
+    with lab.run("live", SETUP, "pass") as opened:
+        yield opened
 
 
 @pytest.fixture
