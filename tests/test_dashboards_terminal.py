@@ -217,7 +217,7 @@ class TestStatus:
         [
             ([FIT], []),
             ([FIT, FINDING], ["1 finding"]),
-            ([FIT, FINDING, FINDING, CONTROL], ["2 findings", "steered by hand"]),
+            ([FIT, FINDING, FINDING | {"rule": "leak"}, CONTROL], ["2 findings", "steered by hand"]),
             ([FIT, CONTROL | {"action": "pause", "value": True}], []),
         ],
     )

@@ -6,7 +6,7 @@ import pytest
 
 from workbench.errors import WorkbenchError
 from workbench.events import EventLog, read_events
-from workbench.findings import SEVERITIES, Finding
+from workbench.findings import SEVERITIES, Finding, drop_lighter
 
 
 @pytest.fixture
@@ -39,3 +39,12 @@ def test_severities_have_an_order():
 def test_severity_that_there_is_not_is_refused():
     with pytest.raises(WorkbenchError, match=r"'fatal'.*\n.*info, warning, error"):
         Finding("rule", "fatal", "m", "a")
+
+
+def test_only_the_last_word_of_each_rule_and_training_counts():
+    events = [
+        {"type": "finding", "fit": fit, "rule": rule, "message": message}
+        for fit, rule, message in [(1, "a", "light"), (1, "b", "b"), (2, "a", "other"), (1, "a", "worse")]
+    ]
+    kept = [(event["fit"], event["message"]) for event in drop_lighter([{"type": "start"}, *events])]
+    assert kept == [(1, "b"), (2, "other"), (1, "worse")]

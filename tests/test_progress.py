@@ -37,7 +37,14 @@ def state(write_notebook: Writer, write_pipeline: Writer) -> PipelineState:
 @pytest.fixture
 def steered(state: PipelineState) -> PipelineState:
     """The same with a finding, and with another learning rate by hand."""
-    log(state, "finding", severity="warning", message="The gap [bold] widened.", advice="Stop earlier.")
+    log(
+        state,
+        "finding",
+        rule="a",
+        severity="warning",
+        message="The gap [bold] widened.",
+        advice="Stop earlier.",
+    )
     log(state, "control", action="learning_rate", value=0.001, old=0.01, by="panel", epoch=1, step=3)
     return state
 
@@ -110,7 +117,7 @@ def test_table_leaves_all_findings_behind_when_it_is_interrupted(
 ) -> None:
     monkeypatch.delenv("CI", raising=False)
     for number in range(6):
-        log(state, "finding", severity="info", message=f"Message {number}.", advice=f"Advice {number}.")
+        log(state, "finding", rule=str(number), severity="info", message=f"Message {number}.", advice="")
     console = Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None)
     with contextlib.suppress(KeyboardInterrupt), show_progress(console) as watch:
         watch(state)

@@ -76,9 +76,9 @@ class TestTraining:
         events = [finding("a", "info"), finding("b", "error"), finding("c"), finding("d", "error")]
         assert [each.rule for each in read_training(events).findings] == ["b", "d", "c", "a"]
 
-    def test_has_a_finding_once_that_a_later_attempt_repeated(self) -> None:
-        events = [finding("a"), finding("a"), finding("a", message="Another one.")]
-        assert [each.message for each in read_training(events).findings] == ["Message of a.", "Another one."]
+    def test_has_a_finding_once_that_a_later_attempt_repeated_or_that_got_worse(self) -> None:
+        events = [finding("a"), finding("b"), finding("b"), finding("a", message="Worse.")]
+        assert [each.message for each in read_training(events).findings] == ["Message of b.", "Worse."]
 
     def test_tells_when_what_and_by_whom(self) -> None:
         (each,) = read_training([CONTROL]).interventions

@@ -1,6 +1,6 @@
 """What was noticed about a training or an experiment: the evidence, and what to try."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +8,20 @@ from workbench.errors import WorkbenchError
 from workbench.events import spell, unspell
 
 SEVERITIES = ("info", "warning", "error")  # the lightest first
+
+
+def drop_lighter(events: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the `finding` events among `events`, of each training and rule only the last.
+
+    A rule speaks again when things get worse, and then the first word is no longer of interest.
+    """
+    last = {}
+    for event in events:
+        if event["type"] == "finding":
+            key = (event.get("fit"), event["rule"])
+            last.pop(key, None)
+            last[key] = event
+    return list(last.values())
 
 
 @dataclass(frozen=True)

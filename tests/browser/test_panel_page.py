@@ -179,6 +179,16 @@ def test_findings_and_layers_are_shown_as_text(show: Callable[..., Any]) -> None
     assert page.evaluate("window.ran") is None
 
 
+def test_finding_that_gets_worse_is_shown_once(show: Callable[..., Any]) -> None:
+    def finding(severity: str) -> dict[str, Any]:
+        words = {"message": f"This is a matter of {severity}.", "advice": "Wait.", "source": ""}
+        return event("finding", fit=1, rule="overfitting", severity=severity, evidence={}, epoch=1, **words)
+
+    page = show({"run": [*train(2), finding("info"), finding("warning")]})
+    wait_for_text(page, "This is a matter of warning.")
+    assert page.locator("li.wb-finding").count() == 1
+
+
 def test_three_runs_become_a_mean_with_its_range(show: Callable[..., Any]) -> None:
     page = show({f"run {seed}": train(2, seed=seed) for seed in range(3)})
     wait_for_text(page, "0.51 (0.5 to 0.52, 3 runs)")

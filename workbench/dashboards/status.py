@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from workbench.controls import CHECKPOINT, LEARNING_RATE, MEASURE_LAYERS, NOW, PATIENCE, PAUSE, STOP
+from workbench.findings import drop_lighter
 
 Event = Mapping[str, Any]
 
@@ -84,7 +85,7 @@ class TrainingStatus:
 
     def describe_notes(self) -> list[str]:
         """Return how many findings there are, and whether the training was steered by hand."""
-        count = len(self.findings)
+        count = len(drop_lighter(self.findings))
         notes = [f"{count} finding{'s' * (count > 1)}"] if count else []
         return [*notes, *["steered by hand"] * is_steered(self.controls)]
 

@@ -12,7 +12,7 @@ from workbench.dashboards.status import (
     describe_refusal,
     is_steered,
 )
-from workbench.findings import Finding
+from workbench.findings import Finding, drop_lighter
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,12 @@ class Training:
 def read_training(events: Sequence[Mapping[str, Any]]) -> Training:
     """Collect what the event log of a run says besides metrics.
 
-    A finding that a later attempt repeated counts once.
+    A finding that a later attempt repeated, or that got worse, counts once.
     """
     controls = [event for event in events if event["type"] == "control"]
-    found = [Finding.from_event(event) for event in events if event["type"] == "finding"]
-    unique = {(finding.rule, finding.message): finding for finding in found}
+    found = [Finding.from_event(event) for event in drop_lighter(events)]
     return Training(
-        findings=sorted(unique.values(), key=lambda finding: -finding.rank),
+        findings=sorted(found, key=lambda finding: -finding.rank),
         interventions=[_intervention(event) for event in controls],
         endings=_endings(events),
         steered=is_steered(controls),

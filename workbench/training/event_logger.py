@@ -128,7 +128,8 @@ class EventLogger(PositionedCallback):
         """Say why the training ended before its last epoch."""
         if self.steering and self.steering.stop:
             return "by hand"
-        return "early stopping" if self.early_stopping and self.early_stopping.stopped_epoch else ""
+        stopping = self.steering.early_stopping if self.steering else [self.early_stopping]
+        return "early stopping" if any(each and each.stopped_epoch for each in stopping) else ""
 
     def _clock(self) -> float:
         """Return seconds that stand still while training is paused."""

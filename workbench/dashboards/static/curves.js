@@ -4,7 +4,7 @@ import { findBest } from "./status.js";
 import { PALETTE } from "./chart.js";
 
 const FEW = 30; // values that get a dot each and need no smoothing
-const STEERING = ["stop", "pause", "learning_rate", "patience"]; // what changes a training
+const MARKED = ["stop", "pause", "learning_rate", "patience"]; // what changes a training
 
 export function colorOf(number) {
 	return PALETTE[number % PALETTE.length];
@@ -50,7 +50,7 @@ function frameCharts(runs, view) {
 		}
 	}
 	if (!(low < high)) [low, high] = Number.isFinite(high) ? [high - 1, high] : [0, 1];
-	const controls = runs.flatMap(({ store }) => store.controls.filter(({ action, refused }) => !refused && STEERING.includes(action)));
+	const controls = runs.flatMap(({ store }) => store.controls.filter(({ action, refused }) => !refused && MARKED.includes(action)));
 	const marks = controls.map((control) => control[axis]);
 	return { axis, unit: view.by, range: [low, high], snaps, marks, log: view.log, several: runs.length > 1 };
 }

@@ -111,7 +111,7 @@ export class RunStore {
 		else if (type === "epoch") this.#addRow(this.epochs, event, event.step ?? null);
 		else if (type === "layers") this.#addLayers(event);
 		else if (type === "control") this.#addControl(event);
-		else if (type === "finding") this.findings.push({ ...event, fit: this.fit?.id });
+		else if (type === "finding") this.#addFinding(event);
 		else if (type === "fit_end" && this.fit) this.fit.end = event;
 		else if (type === "end") this.end = event;
 	}
@@ -175,6 +175,13 @@ export class RunStore {
 		const values = (field) => groups.map((group) => [String(group.name), readNumber(group[field]) ?? NaN]);
 		this.gradients.append(place, values("gradient_norm"));
 		this.updates.append(place, values("update_ratio"));
+	}
+
+	// A rule speaks again when things get worse: then only the worse word counts.
+	#addFinding(event) {
+		const fit = this.fit?.id;
+		this.findings = this.findings.filter((each) => each.fit !== fit || each.rule !== event.rule);
+		this.findings.push({ ...event, fit });
 	}
 
 	#addControl(event) {

@@ -41,7 +41,7 @@ _ADVICE = {
 
 
 class Snapshot:
-    """The last good weights, and the way from there to the first NaN."""
+    """The last good weights, from which the samples of the probe are replayed."""
 
     def __init__(self, model: keras.Model) -> None:
         self._values = copy_weights(model.weights)
