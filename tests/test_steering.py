@@ -46,7 +46,7 @@ class Ask(keras.callbacks.Callback):
         if (self.epoch, batch) == self.when:
             for action, value in self.requests:
                 request_control(self.run.path, action, value, by="test")
-            time.sleep(0.15)  # longer than the time between two looks
+            time.sleep(0.25)  # longer than the time between two looks
 
 
 def train(run, model, data, *requests, at=(1, 3), epochs=4, callbacks=(), **options):

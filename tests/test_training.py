@@ -386,3 +386,16 @@ def test_nothing_is_written_for_tensorboard_without_being_asked(data):
     run = wb.start_run("runs/one")
     fit(build(), data, wb.callbacks(run), epochs=1)
     assert not (run.path / "tensorboard").exists()
+
+
+def test_best_epoch_of_an_earlier_attempt_is_known_to_the_next(data, tmp_path, log):
+    model = build()
+    spoil = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, _: setattr(model.optimizer, "learning_rate", 3.0)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, data, [spoil, Checkpoint(tmp_path, log), Crash(epoch=2)], epochs=3)
+    again, found = Checkpoint(tmp_path, log), {}
+    end = keras.callbacks.LambdaCallback(on_train_end=lambda _: found.update(best=again.restore_best()))
+    fit(model, data, [end, again], epochs=3)
+    assert found == {"best": 0}

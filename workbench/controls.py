@@ -17,6 +17,7 @@ does not stop the training that goes on today. By action, the values are
 
 import contextlib
 import fcntl
+import os
 import sys
 import time
 import uuid
@@ -116,7 +117,7 @@ class ControlReader:
     """
 
     def __init__(self, path: Path, attempt: int, obeyed: Iterable[str] = ()) -> None:
-        self.path = path
+        self._name = str(path)  # asked for again and again: a Path would be turned into text each time
         self.attempt = attempt
         self._mark: tuple[int, int, int] | None = None
         self._taken = set(obeyed)
@@ -124,7 +125,7 @@ class ControlReader:
     def new_requests(self) -> list[Request]:
         """Return the requests that were not returned before, in their order."""
         try:
-            status = self.path.stat()
+            status = os.stat(self._name)
         except OSError:  # nobody has asked anything yet
             return []
         mark = (status.st_mtime_ns, status.st_ino, status.st_size)
@@ -133,7 +134,7 @@ class ControlReader:
         self._mark = mark
         new = [
             request
-            for request in _read(self.path)
+            for request in _read(Path(self._name))
             if request["attempt"] == self.attempt and request["id"] not in self._taken
         ]
         self._taken.update(request["id"] for request in new)

@@ -41,9 +41,10 @@ import json
 import math
 import os
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 SCHEMA_VERSION = 2
 _SYNCED = frozenset({"start", "epoch", "fit_end", "end"})
@@ -59,7 +60,8 @@ class EventLog:
         self.path = path
         self.attempt = attempt
         self._fits = 0  # trainings that have ended
-        self._whole = False  # whether the log is known to end with a whole line
+        self._file: BinaryIO | None = None  # kept open: opening takes longer than writing a line
+        self._torn = False  # whether the log may end with a part of a line
 
     @property
     def fit(self) -> int:
@@ -72,15 +74,19 @@ class EventLog:
         if type in _OF_TRAINING:
             event["fit"] = self.fit
         line = json.dumps(event | spell(fields), ensure_ascii=False, allow_nan=False)
-        with open(self.path, "ab+") as file:
-            if not self._whole and _ends_torn(file):
-                line = "\n" + line
-            self._whole = False  # until all of it is written
-            file.write(line.encode(errors="backslashreplace") + b"\n")
-            file.flush()
-            self._whole = True
-            if type in _SYNCED:
-                os.fsync(file.fileno())
+        if self._file is None:
+            self._file = open(self.path, "ab+", buffering=0)  # noqa: SIM115 (closed with this object)
+            weakref.finalize(self, self._file.close)
+            self._torn = _ends_torn(self._file)
+        if self._torn:
+            line = "\n" + line
+        self._torn = True  # until all of it is written
+        data = line.encode(errors="backslashreplace") + b"\n"
+        while data:
+            data = data[self._file.write(data) :]
+        self._torn = False
+        if type in _SYNCED:
+            os.fsync(self._file.fileno())
         self._fits += type == "fit_end"
 
 

@@ -13,11 +13,9 @@ from safetensors.numpy import save_file
 
 from workbench.errors import WorkbenchError
 from workbench.events import EventLog
-from workbench.runs import read_json, write_json
 from workbench.training.position import PositionedCallback
 
 _FILE = "epoch-{:06d}.safetensors"
-_BEST_FILE = "best.json"  # which file holds the best epoch, for an attempt that goes on
 
 
 class Checkpoint(PositionedCallback):
@@ -49,24 +47,24 @@ class Checkpoint(PositionedCallback):
         self.early_stopping = early_stopping
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        super().on_train_begin()
         self.folder = self.run_folder / "checkpoint" / f"fit-{self.log.fit:02d}"
-        best = read_json(self.folder / _BEST_FILE) or {"file": "", "value": 0.0, "watched": ""}
-        self._best = self.folder / best["file"] if best["file"] else None
-        self._best_value, self._watched = best["value"], best["watched"]
-        saved = max(self.folder.glob(_FILE.replace("{:06d}", "*")), default=None)
+        self._best: Path | None = None
+        self._best_value, self._watched = 0.0, ""
+        saved = sorted(self.folder.glob(_FILE.replace("{:06d}", "*")))
         # The one way to tell a running `fit` where to begin; Keras leaves an older value in place.
-        self.model._initial_epoch = self._restore(saved) if saved else None
+        self.model._initial_epoch = self._restore(saved[-1]) if saved else None
+        for path in saved:
+            self._remember_best(path)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         best = self._is_best(logs or {})
         if self.cut_short:  # no place to go on from
             self._best = None if best else self._best
             return
-        saved = self._save(epoch + 1)
-        if best:
-            self._best = saved
-            best_file = {"file": saved.name, "value": self._best_value, "watched": self._watched}
-            write_json(self.folder / _BEST_FILE, best_file)
+        note = {"watched": self._watched, "value": str(self._best_value)} if best else {}
+        saved = self._save(epoch + 1, note)
+        self._best = saved if best else self._best
         for path in self.folder.glob("*.safetensors"):
             if path not in (saved, self._best):
                 path.unlink()
@@ -103,15 +101,22 @@ class Checkpoint(PositionedCallback):
             ) from error
         return name
 
-    def _save(self, epochs: int) -> Path:
-        """Save weights and optimizer so that the file is whole as soon as it has its name."""
+    def _save(self, epochs: int, note: dict[str, str]) -> Path:
+        """Save weights, optimizer and a note so that the file is whole as soon as it has its name."""
         self.folder.mkdir(parents=True, exist_ok=True)
         unfinished = self.folder / "unfinished.safetensors"
         values = [keras.ops.convert_to_numpy(variable) for variable in self._variables()]
         # NumPy has no bfloat16 or float8 of its own, and safetensors knows none here; float32 holds them all.
         plain = [value if value.dtype.isbuiltin == 1 else value.astype("float32") for value in values]
-        save_file({f"{number:05d}": value for number, value in enumerate(plain)}, unfinished)
+        save_file({f"{number:05d}": value for number, value in enumerate(plain)}, unfinished, note)
         return unfinished.replace(self.folder / _FILE.format(epochs))
+
+    def _remember_best(self, path: Path) -> None:
+        """Take a file of an earlier attempt for the best if it was that when it was saved."""
+        with safe_open(path, "numpy") as file:
+            note = file.metadata() or {}
+        if "value" in note:
+            self._best, self._watched, self._best_value = path, note["watched"], float(note["value"])
 
     def _is_best(self, logs: Mapping[str, float]) -> bool:
         """Compare an epoch with the best one so far, and keep its value if it is better."""

@@ -52,6 +52,7 @@ class EventLogger(PositionedCallback):
                 f"fit was asked for {epochs} epochs, and a model learns nothing without one.\n"
                 "Give epochs of 1 or more."
             )
+        super().on_train_begin()
         self._process = psutil.Process()
         self._started = self._clock()
         self._announced = False
@@ -71,10 +72,9 @@ class EventLogger(PositionedCallback):
         self._sums: dict[str, float] = {}  # of the metrics over those batches
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        super().on_train_batch_end(batch)
+        self.batches = seen = batch + 1
         if time.monotonic() < self._due:
             return
-        seen = self.batches
         if seen >= (self.params["steps"] or math.inf):
             return  # the last batch may be smaller, which would skew the sums; the epoch is next
         self.log.write(

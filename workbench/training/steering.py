@@ -24,7 +24,7 @@ from workbench.training.checkpoint import Checkpoint
 from workbench.training.layers import LayerMeter
 from workbench.training.learning_rate import change_learning_rate, read_learning_rate, restore_schedule
 
-SECONDS_BETWEEN_LOOKS = 0.1  # at control.json
+SECONDS_BETWEEN_LOOKS = 0.2  # at control.json
 
 
 class Steering(keras.callbacks.Callback):
