@@ -3,23 +3,15 @@
 Each follows the event log or reads run folders, and knows nothing of training.
 """
 
-import importlib
-from typing import Any
+import lazy_loader
 
-_HOME = {
-    "compare_runs": "compare",
-    "explore": "exploring",
-    "live": "watching",
-    "study_errors": "mistakes",
-    "watch": "watching",
-    "watch_pipeline": "watching",
-}
-
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    # Jupyter's server and the command line import modules of this package and need no widgets.
-    if name in _HOME:
-        return getattr(importlib.import_module(f"workbench.dashboards.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'workbench.dashboards' has no attribute {name!r}")
+# Jupyter's server and the command line import modules of this package and need no widgets.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "compare": ["compare_runs"],
+        "exploring": ["explore"],
+        "mistakes": ["study_errors"],
+        "watching": ["live", "watch", "watch_pipeline"],
+    },
+)

@@ -3,32 +3,22 @@
 Nothing here imports a deep-learning framework; scikit-learn loads with the first measure.
 """
 
-import importlib
-from typing import Any
+import lazy_loader
 
-_HOME = {
-    "MEASURES": "measures",
-    "Predictions": "predictions",
-    "Result": "results",
-    "average_predictions": "results",
-    "count_confusions": "measures",
-    "evaluate_baselines": "baselines",
-    "evaluate_predictions": "measures",
-    "file_name": "results",
-    "find_worst_mistakes": "selection",
-    "group_by_model": "results",
-    "load_test_data": "results",
-    "measure_classes": "measures",
-    "read_predictions": "predictions",
-    "read_results": "results",
-    "spread_over_classes": "selection",
-    "write_predictions": "predictions",
-}
-
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"workbench.evaluation.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'workbench.evaluation' has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "baselines": ["evaluate_baselines"],
+        "measures": ["MEASURES", "count_confusions", "evaluate_predictions", "measure_classes"],
+        "predictions": ["Predictions", "read_predictions", "write_predictions"],
+        "results": [
+            "Result",
+            "average_predictions",
+            "file_name",
+            "group_by_model",
+            "load_test_data",
+            "read_results",
+        ],
+        "selection": ["find_worst_mistakes", "spread_over_classes"],
+    },
+)
