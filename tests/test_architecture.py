@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "workbench"
 # One line a layer, lowest first; a layer's own modules may import one another.
 LAYERS = (
     "errors",
+    "front_end",
     "provenance",
     "events",
     "findings",

@@ -10,7 +10,6 @@ from workbench.dashboards.status import (
     TrainingStatus,
     describe_control,
     describe_finding,
-    describe_training,
     is_steered,
 )
 from workbench.dashboards.terminal import TerminalView
@@ -29,6 +28,7 @@ CONTROL = {
     "type": "control", "time": 104.0, "attempt": 1, "request": "a1", "action": "learning_rate",
     "value": 0.0001, "old": 0.001, "by": "panel", "epoch": 2, "step": 640,
 }  # fmt: skip
+BROKEN = {"type": "broken", "time": 104.0, "attempt": 1, "error": "KeyboardInterrupt"}
 FAILED = {"type": "end", "time": 106.0, "attempt": 1, "status": "failed", "error": "Oom\nat line 3"}
 
 
@@ -49,6 +49,12 @@ def epoch(epoch: int, seconds: float, took: float = 5.0, **metrics: float) -> Ev
 def fit_end(seconds: float, epochs: int = 4, **fields: Any) -> Event:
     event = {"type": "fit_end", "time": 100.0 + seconds, "seconds": seconds, "attempt": 1, "epochs": epochs}
     return event | {"stopped": epochs < 4, "reason": ""} | fields
+
+
+def describe(events: list[Event]) -> str:
+    status = TrainingStatus()
+    status.take(events)
+    return status.describe()
 
 
 class Terminal(io.StringIO):
@@ -92,39 +98,44 @@ class TestStatus:
         [
             ([], "waiting for training to begin"),
             ([FIT], "epoch 1/4"),
-            ([FIT, step(0, 25, 2, loss=0.5)], "epoch 1/4 · step 25/50 · loss 0.5"),
+            ([FIT, step(0, 25, 2, loss=0.5)], "epoch 1/4  step 25/50  loss 0.5"),
             (  # 20 batches in 2 s; 5 and 150 batches are left of the four epochs
                 [FIT, step(0, 25, 2, loss=0.5), step(0, 45, 4, loss=0.4)],
-                "epoch 1/4 · step 45/50 · 10 batches/s · 0:16 left · loss 0.4",
+                "epoch 1/4  step 45/50  10 batches/s  0:16 left  loss 0.4",
             ),
             (
                 [FIT | {"batch_size": 32}, step(0, 5, 2), step(0, 45, 4)],
-                "epoch 1/4 · step 45/50 · 640 samples/s · 0:08 left",
+                "epoch 1/4  step 45/50  640 samples/s  0:08 left",
             ),
             (  # too short an epoch for steps: 50 batches in 0.5 s
                 [FIT, epoch(0, 0.5, took=0.5, loss=1)],
-                "epoch 1/4 · 100 batches/s · 0:02 left · loss 1 (best)",
+                "epoch 1/4  100 batches/s  0:02 left  loss 1 (best)",
             ),
             (
                 [FIT, step(0, 1, 60), step(0, 2, 120)],
-                "epoch 1/4 · step 2/50 · 0.017 batches/s · 3:18:00 left",
+                "epoch 1/4  step 2/50  0.017 batches/s  3:18:00 left",
             ),
-            ([FIT | {"batches": None}, epoch(1, 10, loss=1)], "epoch 2/4 · 0:10 left · loss 1 (best)"),
-            ([FIT | {"batches": None}, step(0, 7, 1, loss=1)], "epoch 1/4 · step 7 · loss 1"),
+            ([FIT | {"batches": None}, epoch(1, 10, loss=1)], "epoch 2/4  0:10 left  loss 1 (best)"),
+            ([FIT | {"batches": None}, step(0, 7, 1, loss=1)], "epoch 1/4  step 7  loss 1"),
             ([FIT | {"initial_epoch": 2}], "epoch 3/4"),
-            ([FIT, epoch(3, 20, loss=1), fit_end(80)], "4 epochs, 1:20 · loss 1 (best)"),
+            ([FIT, epoch(3, 20, loss=1), fit_end(80)], "4 epochs, 1:20  loss 1 (best)"),
             ([FIT, fit_end(3700, 2)], "stopped after 2 of 4 epochs, 1:01:40"),
             ([FIT, fit_end(3, 2, reason="by hand")], "stopped by hand after 2 of 4 epochs, 0:03"),
             (
                 [FIT, fit_end(3, 3, reason="early stopping", restored=1)],
                 "stopped (early stopping) after 3 of 4 epochs, with the weights of epoch 2, 0:03",
             ),
-            ([FIT, epoch(0, 5, loss=1), FAILED], "failed: Oom · loss 1 (best)"),
+            ([FIT, epoch(0, 5, loss=1), FAILED], "failed: Oom  loss 1 (best)"),
             ([FIT, epoch(0, 5, loss=float("nan")), FIT | {"epochs": 9}], "epoch 1/9"),
+            (
+                [FIT, step(0, 5, 2, loss=1), step(0, 9, 3, loss=1), BROKEN],
+                "epoch 1/4  step 9/50  broken off by KeyboardInterrupt  loss 1",
+            ),
+            ([FIT, BROKEN, FIT], "epoch 1/4"),
         ],
     )
     def test_is_told_in_one_line(self, events: list[Event], line: str) -> None:
-        assert describe_training(events) == line
+        assert describe(events) == line
 
     def test_shows_the_newest_metrics_against_the_best_so_far(self) -> None:
         events = [
@@ -134,8 +145,8 @@ class TestStatus:
             epoch(2, 15, loss=0.85, val_loss=0.871),
             step(3, 10, 16, loss=0.812),
         ]
-        line = describe_training(events)
-        assert line.endswith("val_loss 0.871 (best 0.802, epoch 2) · loss 0.812")
+        line = describe(events)
+        assert line.endswith("val_loss 0.871 (best 0.802, epoch 2)  loss 0.812")
 
     def test_takes_what_early_stopping_monitors_for_the_metric_that_matters(self) -> None:
         fit = FIT | {"monitor": "val_accuracy"}
@@ -144,7 +155,7 @@ class TestStatus:
             epoch(0, 5, val_loss=0.5, val_accuracy=0.9) | {"mode": "max"},
             epoch(1, 9, val_loss=0.4, val_accuracy=0.8) | {"mode": "max"},
         ]
-        assert describe_training(events).endswith("val_accuracy 0.8 (best 0.9, epoch 1) · val_loss 0.4")
+        assert describe(events).endswith("val_accuracy 0.8 (best 0.9, epoch 1)  val_loss 0.4")
 
     def test_never_takes_nan_for_the_best(self) -> None:
         events = [
@@ -153,18 +164,18 @@ class TestStatus:
             epoch(1, 9, val_loss=2.0),
             epoch(2, 9, val_loss=3.0),
         ]
-        assert describe_training(events).endswith("val_loss 3 (best 2, epoch 2)")
-        assert describe_training(events[:2]).endswith("val_loss nan")
+        assert describe(events).endswith("val_loss 3 (best 2, epoch 2)")
+        assert describe(events[:2]).endswith("val_loss nan")
         diverged = [*events[:3], epoch(2, 9, val_loss=float("nan"))]
-        assert describe_training(diverged).endswith("val_loss nan (best 2, epoch 2)")
+        assert describe(diverged).endswith("val_loss nan (best 2, epoch 2)")
 
     def test_never_takes_an_epoch_that_was_cut_short_for_the_best(self) -> None:
         events = [FIT, epoch(0, 5, val_loss=0.9), epoch(1, 7, val_loss=0.8) | {"step": 20}]
-        assert describe_training(events).endswith("left · val_loss 0.8")
+        assert describe(events).endswith("left  val_loss 0.8")
 
     def test_ends_with_the_metrics_of_the_weights_that_the_model_was_given_back(self) -> None:
         events = [FIT, epoch(0, 5, val_loss=0.9), epoch(1, 7, val_loss=0.95), fit_end(7, 2, restored=0)]
-        assert describe_training(events).endswith("with the weights of epoch 1, 0:07 · val_loss 0.9 (best)")
+        assert describe(events).endswith("with the weights of epoch 1, 0:07  val_loss 0.9 (best)")
 
     def test_forgets_the_epochs_that_a_later_attempt_replays(self) -> None:
         again = FIT | {"attempt": 2, "initial_epoch": 1}
@@ -175,11 +186,11 @@ class TestStatus:
             again,
             epoch(1, 20, val_loss=0.95),
         ]
-        assert describe_training(events).endswith("val_loss 0.95 (best 0.9, epoch 1)")
+        assert describe(events).endswith("val_loss 0.95 (best 0.9, epoch 1)")
 
     def test_time_left_follows_whole_epochs_with_their_validation(self) -> None:
         events = [FIT, step(0, 49, 4), epoch(0, 10, took=10), step(1, 25, 12)]
-        assert "0:25 left" in describe_training(events)  # two and a half epochs of 10 s
+        assert "0:25 left" in describe(events)  # two and a half epochs of 10 s
 
     def test_pause_is_said_and_is_no_part_of_the_pace(self) -> None:
         pause = CONTROL | {"action": "pause", "old": None}
@@ -236,7 +247,7 @@ class TestIntervention:
             ({"action": "stop", "old": None, "value": "now"}, "stop now"),
             ({"action": "stop", "old": None, "value": "epoch"}, "stop after this epoch"),
             ({"action": "pause", "old": None, "value": True}, "pause"),
-            ({"action": "pause", "old": None, "value": False}, "go on"),
+            ({"action": "pause", "old": None, "value": False}, "resume"),
             ({"action": "checkpoint", "old": None, "value": None}, "save a checkpoint"),
             ({"action": "measure_layers", "old": None, "value": None}, "measure the layers"),
         ],

@@ -27,6 +27,7 @@ and by `type`:
                 value before), by, epoch, step, refused
     checkpoint  saved because somebody asked: epoch, step, file (in the run folder)
     finding     something was noticed: the fields of `workbench.findings.Finding`
+    broken      `fit` raised an exception, in a notebook whose kernel lives on: error (its name)
     fit_end     training ended: epochs (completed), stopped (True when before the last planned one),
                 reason (`by hand`, `early stopping` or empty), seconds (without pauses), and restored
                 (the epoch whose weights the model was given back, if it was)
@@ -48,7 +49,7 @@ from typing import Any, BinaryIO
 
 SCHEMA_VERSION = 2
 _SYNCED = frozenset({"start", "epoch", "fit_end", "end"})
-_REPLAYED = frozenset({"step", "epoch", "layers", "checkpoint", "finding", "fit_end"})
+_REPLAYED = frozenset({"step", "epoch", "layers", "checkpoint", "finding", "broken", "fit_end"})
 _OF_TRAINING = _REPLAYED | {"fit", "control"}
 _SPELLED = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -62,6 +63,7 @@ class EventLog:
         self._fits = 0  # trainings that have ended
         self._file: BinaryIO | None = None  # kept open: opening takes longer than writing a line
         self._torn = False  # whether the log may end with a part of a line
+        self.ended = False  # whether the run's last event has been written
 
     @property
     def fit(self) -> int:
@@ -88,6 +90,7 @@ class EventLog:
         if type in _SYNCED:
             os.fsync(self._file.fileno())
         self._fits += type == "fit_end"
+        self.ended = type == "end"
 
 
 class EventReader:

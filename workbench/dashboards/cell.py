@@ -8,12 +8,12 @@ can click (nbclient, papermill, nbconvert) there is only the static view.
 """
 
 import html
-import sys
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from workbench.dashboards.look import STYLE, style_elements
+from workbench.front_end import somebody_can_click
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _LIVE = "workbench-live"  # class of a dashboard's root widget
@@ -56,7 +56,7 @@ class Dashboard:
             display({"text/html": page, "text/plain": repr(self)}, raw=True, display_id=key, update=update)
 
         body = self._draw()
-        if _somebody_can_click():
+        if somebody_can_click():
             children = self._build(lambda changed: show(changed, update=True))
             display(_widget_bundle(key, self.title, children), raw=True)
         show(body)
@@ -88,17 +88,3 @@ def _widget_bundle(key: str, title: str, children: Sequence[Any]) -> dict[str, A
     root.add_class(_LIVE)
     root.add_class("workbench-page")
     return {_WIDGET: root._repr_mimebundle_()[_WIDGET], "text/html": "", "text/plain": title}
-
-
-def _somebody_can_click() -> bool:
-    """Tell whether the cell was sent by a front end with a person before it.
-
-    Such a front end offers to answer `input()`; nbclient, and with it papermill and nbconvert, does not.
-    https://jupyter-client.readthedocs.io/en/stable/messaging.html#execute
-    """
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    if not hasattr(shell, "kernel"):
-        return False
-    request = shell.kernel.get_parent("shell")
-    return bool(request.get("content", {}).get("allow_stdin", True))

@@ -1,4 +1,4 @@
-"""How a training stands, in words, from the events of its run; every view says it alike."""
+"""How a training stands, in words, from the events of its run, for the views that are written in Python."""
 
 import math
 import statistics
@@ -31,6 +31,7 @@ class TrainingStatus:
         self.fit: Event | None = None  # the event with which the training began
         self.place: Event | None = None  # the newest step or epoch
         self.end: Event | None = None  # its fit_end
+        self.broken: Event | None = None  # its exception, if `fit` raised one
         self.error = ""  # why the run failed
         self.paused = False
         self.metrics: dict[str, float] = {}  # the newest value of each
@@ -49,6 +50,7 @@ class TrainingStatus:
             "fit": self._take_fit,
             "step": self._take_step,
             "epoch": self._take_epoch,
+            "broken": self._take_broken,
             "fit_end": self._take_fit_end,
             "control": self._take_control,
             "finding": self.findings.append,
@@ -58,13 +60,19 @@ class TrainingStatus:
             if event["type"] in takers:
                 takers[event["type"]](event)
 
-    def describe(self, separator: str = "  ") -> str:
+    @property
+    def under_way(self) -> bool:
+        """Whether a training has begun that did not end, unless its process did."""
+        return self.fit is not None and not (self.broken or self.end or self.error)
+
+    def describe(self) -> str:
         """Return the state in one line.
 
         Example:
             epoch 3/10  step 640/1407  2,310 samples/s  1:32 left  val_loss 0.871 (best 0.802, epoch 2)
         """
-        return separator.join([*self._describe_place(), *self._describe_pace(), *self.describe_metrics()])
+        parts = [*self._describe_place(), *self._describe_pace(), *self.describe_metrics()]
+        return _plain_line("  ".join(parts))
 
     def describe_metrics(self, most: int | None = None) -> list[str]:
         """Return the newest metrics as `loss 0.812`: the watched one with its best, then held-out data."""
@@ -110,7 +118,7 @@ class TrainingStatus:
 
     def seconds_left(self) -> float | None:
         """Return about how long the training still takes if nothing stops it; None while nobody can tell."""
-        if self.fit is None or self.place is None or self.end or self.error or self.paused:
+        if self.place is None or self.paused or not self.under_way:
             return None
         left = self.fit["epochs"] - self.place["epoch"] - (self._share() or 0.0)
         if self._durations:
@@ -121,7 +129,7 @@ class TrainingStatus:
         return None
 
     def _take_fit(self, event: Event) -> None:
-        self.fit, self.place, self.end, self.paused, self.error = event, None, None, False, ""
+        self.fit, self.place, self.broken, self.end, self.error, self.paused = event, None, None, None, "", False
         first = event.get("initial_epoch", 0)
         self._epochs = [(epoch, metrics) for epoch, metrics in self._epochs if epoch < first]
         self.metrics = dict(self._epochs[-1][1]) if self._epochs else {}
@@ -152,6 +160,9 @@ class TrainingStatus:
             self._pace.clear()
             self._pace.append((batches, event["seconds"]))
         self._since, self._measured = (event["time"], 0), False
+
+    def _take_broken(self, event: Event) -> None:
+        self.broken, self.paused = event, False
 
     def _take_fit_end(self, event: Event) -> None:
         self.end, self.paused = event, False
@@ -209,25 +220,15 @@ class TrainingStatus:
         batches = self.fit["batches"]
         if self.place and self.place["type"] == "step":
             place.append(f"step {self.place['step']}{f'/{batches}' if batches else ''}")
-        return [*place, *["paused"] * self.paused]
+        broken = [f"broken off by {self.broken['error']}"] if self.broken else []
+        return [*place, *["paused"] * self.paused, *broken]
 
     def _describe_pace(self) -> list[str]:
         rate, left = self.rate(), self.seconds_left()
-        if self.end or self.error or self.paused:
+        if self.paused or not self.under_way:
             return []
         pace = [f"{rate[0]:,.0f} {rate[1]}" if rate[0] >= 10 else f"{rate[0]:.2g} {rate[1]}"] if rate else []
         return [*pace, *([f"{_clock(left)} left"] if left is not None else [])]
-
-
-def describe_training(events: Iterable[Event]) -> str:
-    """Return how far the latest training has come, its pace, the time left and its metrics.
-
-    Example:
-        epoch 3/10 · step 640/1407 · 2,310 samples/s · 1:32 left · loss 0.812
-    """
-    status = TrainingStatus()
-    status.take(events)
-    return status.describe(" · ")
 
 
 def describe_end(end: Event, fit: Event) -> str:
@@ -243,7 +244,8 @@ def describe_end(end: Event, fit: Event) -> str:
 def describe_finding(finding: Event) -> list[str]:
     """Return a finding in two lines: what was noticed behind the mark of its severity, and what to try."""
     mark = MARKS.get(finding["severity"], "!")
-    return [f"{mark} {finding['message']}", f"{' ' * len(mark)} {finding['advice']}"]
+    lines = [f"{mark} {finding['message']}", f"{' ' * len(mark)} {finding['advice']}"]
+    return [_plain_line(line) for line in lines]
 
 
 def describe_control(control: Event) -> str:
@@ -254,7 +256,7 @@ def describe_control(control: Event) -> str:
     """
     refusal = describe_refusal(control)
     change = f"{describe_change(control)} ({describe_moment(control)}, {control['by']})"
-    return f"refused: {change}: {refusal}" if refusal else f"by hand: {change}"
+    return _plain_line(f"refused: {change}: {refusal}" if refusal else f"by hand: {change}")
 
 
 def describe_change(control: Event) -> str:
@@ -263,7 +265,7 @@ def describe_change(control: Event) -> str:
     if action == STOP:
         return "stop now" if value == NOW else "stop after this epoch"
     if action == PAUSE:
-        return "pause" if value else "go on"
+        return "pause" if value else "resume"
     if action in (CHECKPOINT, MEASURE_LAYERS):
         return {CHECKPOINT: "save a checkpoint", MEASURE_LAYERS: "measure the layers"}[action]
     old = control.get("old")
@@ -284,6 +286,11 @@ def describe_moment(control: Event) -> str:
 def is_steered(controls: Iterable[Event]) -> bool:
     """Tell whether somebody changed the course of a training, and did not just look or wait."""
     return any(control["action"] in STEERING and not control.get("refused") for control in controls)
+
+
+def _plain_line(text: str) -> str:
+    """Return text in one line, without what a terminal would obey; names and messages come from data."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _short(value: Any) -> str:

@@ -59,7 +59,7 @@ class TerminalView:
             self._print(*describe_finding(event))
         elif event["type"] == "control":
             self._print(describe_control(event))
-        elif event["type"] == "fit_end" or (event["type"] == "end" and event["status"] == "failed"):
+        elif event["type"] in ("broken", "fit_end") or (event["type"] == "end" and event["status"] == "failed"):
             self._print(self._status.describe())
             self._stale = False
         elif event["type"] in ("fit", "step", "epoch"):
@@ -69,7 +69,7 @@ class TerminalView:
         """Show the present state: in place, or as a line."""
         self._due = self._clock() + self._rest
         self._stale = False
-        line = _plain(self._status.describe())
+        line = self._status.describe()
         if not self._rewrites:
             self._print(line)
             return
@@ -79,7 +79,7 @@ class TerminalView:
 
     def _print(self, *lines: str) -> None:
         """Print whole lines where the line in place stood, which comes back below them."""
-        self._write(_CLEAR * self._open + "".join(f"{_plain(line)}\n" for line in lines))
+        self._write(_CLEAR * self._open + "".join(f"{line}\n" for line in lines))
         self._stale |= self._open
         self._open = False
 
@@ -87,8 +87,3 @@ class TerminalView:
         encoding = self._stream.encoding or "utf-8"
         self._stream.write(text.encode(encoding, "replace").decode(encoding))
         self._stream.flush()
-
-
-def _plain(text: str) -> str:
-    """Return text in one line, without what a terminal would obey."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)

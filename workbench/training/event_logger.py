@@ -1,14 +1,17 @@
 """From Keras to a run's event log."""
 
 import math
+import threading
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import psutil
 
 from workbench.errors import WorkbenchError
 from workbench.events import EventLog
+from workbench.front_end import notebook_shell
 from workbench.training.learning_rate import read_learning_rate
 from workbench.training.position import PositionedCallback
 from workbench.training.steering import Steering
@@ -59,6 +62,7 @@ class EventLogger(PositionedCallback):
         self._completed = 0
         self._means: dict[str, bool] = {}  # whether a metric is a plain mean
         self._memory, self._memory_due = 0, 0.0
+        self._expect_end_of_cell()
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         if not self._announced:  # only now is it known where a resumed training goes on
@@ -111,6 +115,25 @@ class EventLogger(PositionedCallback):
         if restored is not None:
             event["restored"] = restored
         self.log.write("fit_end", seconds=self._clock() - self._started, **event)
+        self._forget_cell()
+
+    def _expect_end_of_cell(self) -> None:
+        """In a notebook, look when the cell ends: Keras tells its callbacks nothing of an exception in `fit`."""
+        self._thread = threading.get_ident()
+        self._shell = notebook_shell()
+        if self._shell:
+            self._shell.events.register("post_run_cell", self._end_cell)
+
+    def _end_cell(self, result: Any) -> None:
+        if threading.get_ident() != self._thread:  # a `fit` in a thread of its own outlives the cell
+            return
+        self._forget_cell()
+        if not self.log.ended:
+            self.log.write("broken", error=type(result.error_in_exec or KeyboardInterrupt()).__name__)
+
+    def _forget_cell(self) -> None:
+        if self._shell:
+            self._shell.events.unregister("post_run_cell", self._end_cell)
 
     def _announce(self, epoch: int) -> None:
         stopping = self.early_stopping
