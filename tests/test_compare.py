@@ -15,10 +15,10 @@ import pytest
 import workbench as wb
 from workbench.dashboards.compare import ComparePanel, choose_at_first, compare_runs
 from workbench.errors import WorkbenchError
-from workbench.evaluation.comparison import describe_status, name_runs, tabulate_runs
+from workbench.evaluation.comparison import name_runs, tabulate_runs
 from workbench.figures import plot_parallel_coordinates
 from workbench.figures.svg import draw_learning_curves
-from workbench.runs import RunRecord, write_json
+from workbench.runs import RunRecord, describe_status, write_json
 
 pytestmark = pytest.mark.usefixtures("project")
 
@@ -89,11 +89,11 @@ class TestTable:
 
     def test_tells_a_killed_run_from_one_that_runs(self) -> None:
         alive = make_run("runs/a", status="running")
-        assert describe_status(alive) == "running"
+        assert describe_status(alive.details) == "running"
         write_json(
             alive.path / "run.json", alive.details | {"process": {"pid": 1, "started": "", "boot": ""}}
         )
-        assert describe_status(wb.open_run("runs/a")) == "killed"
+        assert describe_status(wb.open_run("runs/a").details) == "killed"
 
 
 class TestPanel:

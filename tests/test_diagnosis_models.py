@@ -132,7 +132,39 @@ def test_frozen_first_layer_was_learned_with_what_it_is_given(data, log):
     assert "unscaled_input" not in fit(model, 50 * data[0], data[1], log, epochs=1)
 
 
-def test_time_for_the_probe_is_a_small_part_of_the_training(data, log, monkeypatch):
+class Clock:
+    """Time that passes by half a second a batch, and by what a look is said to take."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+
+def test_time_for_the_probe_stays_within_its_part_of_the_training(data, log, monkeypatch):
+    clock, looks = Clock(), []
+    real = Diagnosis._look_at_activations
+
+    def slow(self, epoch, seconds):
+        looks.append(epoch)
+        clock.now += 3.0
+        return real(self, epoch, seconds)
+
+    class Tick(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            clock.now += 0.5
+
+    monkeypatch.setattr("workbench.training.diagnosis.callback.time", clock)
+    monkeypatch.setattr(Diagnosis, "_look_at_activations", slow)
+    model = sequential(layers.Dense(16, "relu"), layers.Dense(1, "sigmoid"))
+    model.compile("adam", "binary_crossentropy")
+    diagnosis = Diagnosis(log, data, Thresholds(cost=0.1))
+    model.fit(*data, batch_size=64, epochs=100, verbose=0, callbacks=[Tick(), diagnosis])
+    assert 5 <= len(looks) <= 0.1 * clock.now / 3.0 + 1
+
+
+def test_probe_is_looked_at_as_often_as_its_cost_allows(data, log, monkeypatch):
     looks = []
     real = Diagnosis._look_at_activations
 

@@ -152,7 +152,7 @@ def test_copies_of_training_samples_in_validation_are_named(pixels, log):
     (x, y), (x_val, y_val) = pixels
     x_val = np.concatenate([x[5:15], x_val])
     probe = {"train": (x, y), "val": (x_val, np.concatenate([y[5:15], y_val]))}
-    found = fit(dense(x.shape[1], relu()), x, y, probe, log, epochs=1)["data_leak"]
+    found = fit(dense(x.shape[1], relu()), x, y, probe, log, epochs=1)["duplicates"]
     assert found.evidence["pairs"] == {str(row): str(row + 5) for row in range(10)}
 
 

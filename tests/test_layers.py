@@ -10,7 +10,8 @@ from workbench.errors import WorkbenchError
 from workbench.events import EventLog, read_events
 from workbench.models import build_model
 from workbench.training import LayerMeter
-from workbench.training.layers import MOST_GROUPS, measure_layers
+from workbench.training.layers import MOST_GROUPS, compute_gradients
+from workbench.training.probe import Probe
 
 RATE, BATCH = 0.1, 8
 
@@ -33,6 +34,10 @@ def build(**options):
     )
     model.compile(keras.optimizers.SGD(RATE), "binary_crossentropy", **options)
     return model
+
+
+def measure(model, x, y):
+    return compute_gradients(model, Probe.of((x, y)).samples).groups
 
 
 class Subclassed(keras.Model):
@@ -78,7 +83,7 @@ def fit(model, data, meter, batch, **options):
 def test_norms_are_those_of_the_gradient_and_the_weights(data, loss):
     model = build()
     model.compile("adam", loss)
-    groups = measure_layers(model, *data)
+    groups = measure(model, *data)
     assert [group.name for group in groups] == ["first", "last"]
     np.testing.assert_allclose([g.gradient_norm for g in groups], gradient_norms(model, *data), rtol=1e-5)
     weights = [
@@ -90,7 +95,10 @@ def test_norms_are_those_of_the_gradient_and_the_weights(data, loss):
 def test_subclassed_model_is_measured_in_the_order_of_its_calls(data):
     model = Subclassed()
     model.compile("adam", "binary_crossentropy")
-    assert [group.name for group in measure_layers(model, *data)] == ["first", "last"]
+    assert [group.name for group in measure(model, *data)] == [
+        "first",
+        "last",
+    ]
 
 
 def test_repeated_rows_of_an_embedding_are_summed_before_they_are_squared():
@@ -103,7 +111,7 @@ def test_repeated_rows_of_an_embedding_are_summed_before_they_are_squared():
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean((model(x) - y[:, None]) ** 2)
     dense = tf.convert_to_tensor(tape.gradient(loss, model.layers[0].embeddings.value)).numpy()
-    assert measure_layers(model, x, y)[0].gradient_norm == pytest.approx(np.linalg.norm(dense), rel=1e-5)
+    assert measure(model, x, y)[0].gradient_norm == pytest.approx(np.linalg.norm(dense), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["cnn", "vgg", "resnet"])
@@ -112,7 +120,7 @@ def test_every_weight_of_a_network_is_in_one_of_at_most_twelve_groups(name):
     model.compile("adam", "sparse_categorical_crossentropy", jit_compile=True)
     x, y = np.zeros((4, 16, 16, 3), np.uint8), np.arange(4)
     before = model.get_weights()
-    groups = measure_layers(model, x, y)
+    groups = measure(model, x, y)
     assert len(groups) <= MOST_GROUPS
     total = sum(np.square(weight.numpy()).sum() for weight in model.trainable_weights)
     assert sum(group.weight_norm**2 for group in groups) == pytest.approx(total, rel=1e-5)
@@ -130,7 +138,7 @@ def test_blocks_of_a_transformer_are_groups_of_their_own():
     model = keras.Model(tokens, label)
     model.compile("adam", "sparse_categorical_crossentropy")
     x = {"token_ids": np.ones((4, 6), np.int32), "padding_mask": np.ones((4, 6), np.int32)}
-    names = [group.name for group in measure_layers(model, x, np.array([0, 1, 0, 1]))]
+    names = [group.name for group in measure(model, x, np.array([0, 1, 0, 1]))]
     assert names[-4:] == ["transformer_layer_0", "transformer_layer_1", "transformer_layer_2", "label"]
 
 
@@ -183,4 +191,4 @@ def test_request_without_a_probe_says_what_to_do(log):
 def test_model_without_a_loss_is_refused(data):
     model = keras.Sequential([layers.Input((4,)), layers.Dense(1)])
     with pytest.raises(WorkbenchError, match=r"no loss(.*\n)*.*Compile"):
-        measure_layers(model, *data)
+        measure(model, *data)

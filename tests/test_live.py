@@ -3,9 +3,12 @@
 import base64
 import json
 import logging
+import os
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 
 import nbclient
 import nbformat
@@ -17,6 +20,7 @@ from workbench.dashboards.panel import MIME
 from workbench.dashboards.watching import Follower
 from workbench.errors import WorkbenchError
 from workbench.events import EventReader
+from workbench.runs import process_identity, write_json
 
 pytestmark = pytest.mark.usefixtures("project")
 
@@ -164,7 +168,65 @@ def test_watching_shows_finished_runs_over_one_another():
         "wb.watch(['runs/one', 'runs/two'])",
     )
     (output,) = notebook.cells[1].outputs
-    assert [run["name"] for run in output.data[MIME]["runs"]] == ["one", "two"]
+    assert [run["name"] for run in output.data[MIME]["runs"]] == ["nb (one)", "nb (two)"]
+
+
+def test_live_view_draws_earlier_runs_of_the_same_notebook_beside_the_present_one():
+    notebook = execute(
+        SETUP + "log_training(run)\nrun.finish()\nnew = wb.start_run('runs/two', name='nb')",
+        "wb.live(new, beside=['runs/one'])",
+        "log_training(new, epochs=3)",
+    )
+    data = notebook.cells[1].outputs[0].data
+    assert [run["name"] for run in data[MIME]["runs"]] == ["nb (two)", "nb (one)"]
+    assert data["text/plain"].startswith("nb (two): 3 epochs")
+
+
+def test_training_prints_lines_where_it_runs_when_nobody_can_click():
+    notebook = execute(
+        SETUP, "wb.live(run)", "import time\nlog_training(run)\ntime.sleep(2.5)", "run.finish()"
+    )
+    (lines,) = notebook.cells[2].outputs
+    assert lines.text.startswith("2 epochs, 0:03")
+
+
+def test_step_of_a_pipeline_leaves_the_lines_to_the_pipeline():
+    setup = SETUP + "from pathlib import Path\nPath('runs/one/step.json').write_text('{}')\n"
+    notebook = execute(setup, "wb.live(run)", "import time\nlog_training(run)\ntime.sleep(2.5)")
+    assert not notebook.cells[2].outputs
+
+
+def test_pipeline_that_the_next_cell_starts_is_followed_to_its_end():
+    steps = {"train": {"run": "", "state": "done", "reason": "", "error": None}}
+    ended = {"title": "Small", "status": "ended", "process": None, "steps": steps}
+    notebook = execute(
+        "import json, os\nfrom pathlib import Path\nimport workbench as wb\n"
+        "from workbench.runs import process_identity, write_json\n"
+        "Path('pipelines/small.yaml').touch()\nwb.watch_pipeline('small')",
+        f"state = json.loads({json.dumps(ended)!r})\nPath('runs/small').mkdir(parents=True)\n"
+        "alive = {'status': 'running', 'process': process_identity(os.getpid())}\n"
+        "state['steps']['train']['state'] = 'running'\n"
+        "write_json(Path('runs/small/state.json'), state | alive)",
+        f"write_json(Path('runs/small/state.json'), json.loads({json.dumps(ended)!r}))",
+    )
+    assert notebook.cells[0].outputs[0].data["text/plain"] == "train  done"
+
+
+def test_watching_a_pipeline_that_nobody_knows_says_so():
+    with pytest.raises(WorkbenchError, match=r"no pipeline smal: neither runs/smal nor pipelines/smal\.yaml"):
+        wb.watch_pipeline("smal")
+
+
+def test_script_follows_a_pipeline_until_it_ends(capsys):
+    steps = {"train": {"run": "", "state": "done", "reason": "", "error": None}}
+    Path("runs/small").mkdir(parents=True)
+    state = {"title": "Small", "status": "running", "process": process_identity(os.getpid()), "steps": steps}
+    write_json(Path("runs/small/state.json"), state)
+    ended = threading.Timer(1.5, write_json, (Path("runs/small/state.json"), state | {"status": "ended"}))
+    ended.start()
+    wb.watch_pipeline("small")
+    assert ended.finished.is_set()
+    assert capsys.readouterr().out == "train  done\n"
 
 
 def test_watching_a_pipeline_shows_its_steps_and_their_curves():
@@ -175,8 +237,6 @@ def test_watching_a_pipeline_shows_its_steps_and_their_curves():
         "run": "runs/small/train",
         "state": "done",
         "reason": "",
-        "started": 1.0,
-        "seconds": 2.0,
         "error": None,
     }
     state = {"title": "Small", "status": "ended", "process": None, "steps": {"train": step}}

@@ -38,6 +38,17 @@ def test_snapshot_keeps_every_epoch_and_thins_the_steps(run):
     json.dumps(events, allow_nan=False)
 
 
+def test_snapshot_of_a_long_training_keeps_its_best_and_its_last_epoch(run):
+    epochs = 3 * MOST_IN_SNAPSHOT
+    for epoch in range(epochs):
+        metrics = {"val_loss": abs(epoch - 501) + 1.0, "val_accuracy": 1 / (abs(epoch - 602) + 1)}
+        run.log.write("epoch", epoch=epoch, metrics=metrics, seconds=1.0)
+    (events,) = open_panel(run).snapshot()["snapshot"].values()
+    kept = [event["epoch"] for event in events if event["type"] == "epoch"]
+    assert {0, 501, 602, epochs - 1} <= set(kept)
+    assert len(kept) <= MOST_IN_SNAPSHOT + 4
+
+
 def test_exported_page_is_one_script_that_text_cannot_leave(run):
     bundle = full_bundle(open_panel(run))
     page = bundle["text/html"]
@@ -60,7 +71,7 @@ def test_panel_has_the_colours_of_the_figures():
 def test_log_is_served_in_whole_lines_from_where_the_last_answer_ended(run):
     first = read_log(run.path, 0)
     assert [json.loads(line)["type"] for line in first["lines"].splitlines()] == ["start"]
-    assert (first["status"], first["attempt"]) == ("running", 1)
+    assert first["status"] == "running"
     assert read_log(run.path, first["offset"])["lines"] == ""
     run.log.write("epoch", epoch=0, metrics={}, seconds=1.0)
     with open(run.log.path, "ab") as log:
@@ -89,7 +100,7 @@ def test_log_that_was_replaced_by_a_shorter_one_is_read_anew(run):
 
 @pytest.mark.parametrize(
     ("change", "status"),
-    [({}, "running"), ({"status": "failed"}, "failed"), ({"process": {"pid": 1, "started": "0"}}, "dead")],
+    [({}, "running"), ({"status": "failed"}, "failed"), ({"process": {"pid": 1, "started": "0"}}, "killed")],
 )
 def test_status_of_a_run_says_whether_its_process_lives(run, change, status):
     run.details |= change
@@ -99,15 +110,19 @@ def test_status_of_a_run_says_whether_its_process_lives(run, change, status):
 
 def test_folder_that_is_no_run_is_missing_and_nothing_of_it_is_read(project):
     (project / "events.jsonl").write_text('{"type": "start"}\n')
-    assert read_log(project, 0) == {"offset": 0, "size": 0, "lines": "", "status": "missing", "attempt": 0}
+    assert read_log(project, 0) == {"offset": 0, "size": 0, "lines": "", "status": "missing"}
 
 
 def test_pipeline_is_alive_while_its_runner_is(project):
     folder = project / "runs/small"
     folder.mkdir(parents=True)
     assert read_pipeline(folder) == {"title": "small", "steps": [], "alive": False}
-    step = {"run": "runs/small/a", "state": "running", "reason": "never run", "started": 1.0, "seconds": 0.0}
-    state = {"title": "Small", "status": "running", "steps": {"a": step | {"error": {"error": "E: x"}}}}
+    step = {"run": "runs/small/a", "state": "running", "reason": "never run"}
+    state = {
+        "title": "Small",
+        "status": "running",
+        "steps": {"a": step | {"error": {"error": "E: x"}, "seconds": 0.0}},
+    }
     for pid, alive in ((os.getpid(), True), (1, False)):
         process = wb.runs.process_identity(os.getpid()) | {"pid": pid}
         (folder / "state.json").write_text(json.dumps(state | {"process": process}))

@@ -21,5 +21,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "reports": ["build_report"],
         "runs": ["Run", "find_runs", "open_run", "project_root", "start_run"],
         "training": ["callbacks"],
+        "training.diagnosis": ["diagnose"],
     },
 )

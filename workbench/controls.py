@@ -1,6 +1,6 @@
 """What a person asks of a training under way: the requests in a run folder's `control.json`.
 
-Anyone may add a request, and the training obeys at its next batch. The file holds
+Anyone may add a request, and the training obeys within a fifth of a second and a batch. The file holds
 
     {"requests": [{"id": "hex", "time": …, "attempt": 1, "action": "stop", "value": "now", "by": "panel"}]}
 
@@ -8,25 +8,23 @@ in the order in which they were made; each belongs to one attempt at the run, so
 does not stop the training that goes on today. By action, the values are
 
     stop            "now" (after the present batch) or "epoch" (after the present epoch)
-    pause           true, or false to go on
+    pause           true, or false to resume
     learning_rate   a number above zero
-    patience        epochs without improvement before early stopping, 1 or more
+    patience        epochs without improvement before early stopping, 0 or more
     checkpoint      null: save one now
     measure_layers  null: measure gradients and weights of the layers now
 """
 
-import contextlib
-import fcntl
 import os
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
-from workbench.runs import RUN_FILE, is_alive, read_json, resolve_path, show_path, write_json
+from workbench.runs import is_alive, locked, read_details, read_json, resolve_path, show_path, write_json
 
 CONTROL_FILE = "control.json"
 
@@ -57,8 +55,8 @@ _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a number above zero",
     ),
     PATIENCE: (
-        lambda value: _is_number(value) and isinstance(value, int) and value >= 1,
-        "a whole number of epochs, 1 or more",
+        lambda value: _is_number(value) and isinstance(value, int) and value >= 0,
+        "a whole number of epochs, 0 or more",
     ),
     CHECKPOINT: (lambda value: value is None, "no value"),
     MEASURE_LAYERS: (lambda value: value is None, "no value"),
@@ -97,7 +95,7 @@ def request_control(run_folder: str | Path, action: str, value: Any = None, by: 
         "value": float(value) if action == LEARNING_RATE else value,
         "by": by,
     }
-    with _locked(folder):
+    with locked(folder / _LOCK_FILE):  # one writer at a time, so that no request is lost
         write_json(folder / CONTROL_FILE, {"requests": [*read_requests(folder), request]})
     return request
 
@@ -153,12 +151,7 @@ def _check(action: str, value: Any) -> None:
 
 def _running_attempt(folder: Path) -> int:
     """Return the attempt that is under way in a run folder."""
-    details = read_json(folder / RUN_FILE)
-    if details is None:
-        raise WorkbenchError(
-            f"No run in {show_path(folder)}: it has no readable {RUN_FILE}.\n"
-            "Give the path of a run folder, such as runs/quickstart/train-…; `ls runs/*` lists all."
-        )
+    details = read_details(folder)
     status = details.get("status", "no state")
     if status != "running":
         raise WorkbenchError(
@@ -188,11 +181,3 @@ def _is_request(value: Any) -> bool:
     if not isinstance(value.get("attempt"), int) or not isinstance(action, str) or action not in _VALUES:
         return False
     return _VALUES[action][0](value.get("value"))
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one writer at a time read and replace the file, so that no request is lost."""
-    with open(folder / _LOCK_FILE, "ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -212,7 +212,7 @@ def start_run(
     with contextlib.suppress(FileExistsError):
         path.mkdir(parents=True)
     provenance = collect_provenance(project_root())
-    with _locked(path):
+    with locked(path / EVENTS_FILE):  # of two processes that claim a folder at once one is refused
         earlier = read_json(path / RUN_FILE) or {}
         _refuse_if_taken(path, earlier)
         run = Run(path, name, values, attempt=earlier.get("attempt", 0) + 1)
@@ -239,12 +239,7 @@ def open_run(path: str | Path) -> RunRecord:
         WorkbenchError: There is no readable `run.json` in it.
     """
     folder = resolve_path(path)
-    details = read_json(folder / RUN_FILE)
-    if details is None:
-        raise WorkbenchError(
-            f"No run in {show_path(folder)}: it has no readable {RUN_FILE}.\n"
-            "Give the path of a run folder, such as runs/quickstart/train-…; `ls runs/*` lists all."
-        )
+    details = read_details(folder)
     return RunRecord(
         path=folder,
         name=details["name"],
@@ -255,6 +250,21 @@ def open_run(path: str | Path) -> RunRecord:
         details=details,
         step=read_json(folder / STEP_FILE),
     )
+
+
+def read_details(folder: Path) -> dict[str, Any]:
+    """Return the content of a run folder's `run.json`.
+
+    Raises:
+        WorkbenchError: It is not there, or cannot be read.
+    """
+    details = read_json(folder / RUN_FILE)
+    if details is None:
+        raise WorkbenchError(
+            f"No run in {show_path(folder)}: it has no readable {RUN_FILE}.\n"
+            "Give the path of a run folder, such as runs/quickstart/train-…; `ls runs/*` lists all."
+        )
+    return details
 
 
 def find_runs(folder: str | Path = "runs") -> Iterator[RunRecord]:
@@ -269,6 +279,17 @@ def is_alive(details: Mapping[str, Any]) -> bool:
     if details.get("status") != "running" or not process:
         return False
     return process == process_identity(process["pid"])
+
+
+def is_running(folder: Path) -> bool:
+    """Tell whether the run in a folder is open in a living process of this machine."""
+    return is_alive(read_json(folder / RUN_FILE) or {})
+
+
+def describe_status(details: Mapping[str, Any]) -> str:
+    """Return the status in a `run.json`, "killed" where it is "running" and its process is gone."""
+    status = details.get("status", "missing")
+    return "killed" if status == "running" and not is_alive(details) else status
 
 
 def _scratch_folder(name: str, parameters: dict[str, Any]) -> Path:
@@ -291,9 +312,9 @@ def _scratch_folder(name: str, parameters: dict[str, Any]) -> Path:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the folder while it is claimed: of two processes that open it at once one is refused."""
-    with open(path / EVENTS_FILE, "ab") as file:
+def locked(path: Path) -> Iterator[None]:
+    """Hold a file, made if it is not there, against other processes that ask for it in the same way."""
+    with open(path, "ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

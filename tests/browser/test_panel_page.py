@@ -50,7 +50,7 @@ def test_follows_a_log_that_grows(show: Callable[..., Any]) -> None:
             "failed",
             "ValueError: shapes differ",
         ),
-        ([], "dead", "killed"),
+        ([], "killed", "killed"),
     ],
 )
 def test_says_how_the_run_stands(show: Callable[..., Any], more: list[Any], status: str, word: str) -> None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from workbench.dashboards.cell import Dashboard, Publish
 from workbench.dashboards.look import bar, count, escape, table
 from workbench.errors import WorkbenchError
-from workbench.evaluation.comparison import describe_status, name_runs, tabulate_runs
+from workbench.evaluation.comparison import name_runs, tabulate_runs
 from workbench.figures import PALETTE, plot_learning_curves, plot_parallel_coordinates
 from workbench.figures.svg import draw_learning_curves
-from workbench.runs import Run, RunRecord, find_runs, open_run, resolve_path, show_path
+from workbench.runs import Run, RunRecord, describe_status, find_runs, open_run, resolve_path, show_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -254,7 +254,7 @@ def _describe(record: RunRecord) -> str:
     """Return a run in one line of the list."""
     started = record.details["started"][:16].replace("T", " ")
     metrics = [f"{name} {value:.4g}" for name, value in record.metrics.items() if isinstance(value, float)]
-    parts = [started, record.label, describe_status(record), *metrics[:2], record.path.parent.name]
+    parts = [started, record.label, describe_status(record.details), *metrics[:2], record.path.parent.name]
     return " · ".join(parts)
 
 

@@ -12,20 +12,21 @@ the end of a cell; until then an update is one short line.
 import functools
 import html
 import json
+import math
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from workbench.dashboards.state import read_pipeline
 from workbench.dashboards.status import TrainingStatus
 from workbench.events import EventReader, drop_replayed, spell
-from workbench.runs import EVENTS_FILE, RUN_FILE, is_alive, read_json
+from workbench.runs import EVENTS_FILE, is_running
 
 MIME = "application/vnd.workbench.panel+json"
 STATIC = Path(__file__).parent / "static"
-MOST_IN_SNAPSHOT = 400  # events of one type and run: more cannot be told apart on a screen
+MOST_IN_SNAPSHOT = 400  # events of one type and run, and the best ones: more cannot be told apart on a screen
 
 Event = dict[str, Any]
 Bundle = dict[str, Any]
@@ -62,7 +63,7 @@ class RunsPanel:
     @property
     def ended(self) -> bool:
         """Whether nothing more will be logged, unless somebody starts a run again."""
-        return not any(is_alive(read_json(path / RUN_FILE) or {}) for path in self.folders.values())
+        return not any(is_running(path) for path in self.folders.values())
 
     def spec(self) -> Bundle:
         """Return what the panel's script needs in order to follow the runs."""
@@ -96,6 +97,7 @@ class PipelinePanel:
         self.folders: dict[str, Path] = {}  # of the steps' runs, and its own, by label
         self._folder = folder
         self._state: dict[str, Any] = {"title": folder.name, "steps": [], "alive": False}
+        self._begun = False  # a process was seen to run it
         self._runs = RunsPanel({})
 
     def read(self) -> bool:
@@ -107,12 +109,18 @@ class PipelinePanel:
             self.folders = {**folders, self._folder.name: self._folder}
         changed = state != self._state
         self._state = state
+        self._begun |= state["alive"]
         return self._runs.read() or changed
 
     @property
+    def alive(self) -> bool:
+        """Whether a process runs the pipeline."""
+        return self._state["alive"]
+
+    @property
     def ended(self) -> bool:
-        """Whether no process runs the pipeline."""
-        return not self._state["alive"]
+        """Whether the pipeline was under way and is no more; the next cell may start one that was not."""
+        return self._begun and not self.alive
 
     def spec(self) -> Bundle:
         """Return what the panel's script needs in order to follow the pipeline."""
@@ -159,7 +167,7 @@ def full_bundle(panel: Panel) -> Bundle:
 
 
 def _thin(events: Sequence[Event]) -> list[Event]:
-    """Return the events with at most so many of each type, evenly chosen, the last one always."""
+    """Return the events with at most so many of each type, the last and the best ones always."""
     kinds: dict[str, list[Event]] = {}
     for event in events:
         kinds.setdefault(event["type"], []).append(event)
@@ -167,7 +175,20 @@ def _thin(events: Sequence[Event]) -> list[Event]:
     for members in kinds.values():
         stride = -(-len(members) // MOST_IN_SNAPSHOT)
         kept |= {id(event) for event in members[::-1][::stride]}
+    kept |= {id(event) for event in _extremes(kinds.get("epoch", ()))}
     return [event for event in events if id(event) in kept]
+
+
+def _extremes(epochs: Sequence[Event]) -> Iterator[Event]:
+    """Yield the epochs with the lowest and the highest value of each metric in each training."""
+    best: dict[tuple[Any, ...], tuple[float, Event]] = {}
+    for event in epochs:
+        for name, value in event["metrics"].items():
+            for sign in (1, -1):
+                key = (event.get("fit"), name, sign)
+                if math.isfinite(value) and not (key in best and sign * value >= best[key][0]):
+                    best[key] = (sign * value, event)
+    yield from (event for _, event in best.values())
 
 
 def _page(panel: Panel, snapshot: Bundle) -> str:

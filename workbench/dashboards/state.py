@@ -3,7 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from workbench.runs import EVENTS_FILE, RUN_FILE, STATE_FILE, is_alive, read_json, resolve_path
+from workbench.runs import (
+    EVENTS_FILE,
+    RUN_FILE,
+    STATE_FILE,
+    describe_status,
+    is_alive,
+    read_json,
+    resolve_path,
+)
 
 CHUNK = 256_000  # bytes of the log in one answer: the browser reads them in well under 50 ms
 LONGEST_LINE = 16 * CHUNK
@@ -18,16 +26,12 @@ def read_log(run: Path, offset: int) -> dict[str, Any]:
 
     Returns:
         `lines` (whole ones, at most 256 kB unless one is longer), `offset` (where they end), `size` (bytes in
-        the log), `status` ("running", "finished", "failed", "dead" if its process is gone, or "missing") and
-        `attempt`.
+        the log) and `status` (as of `describe_status`, or "missing").
     """
     details = read_json(run / RUN_FILE)
-    missing = {"offset": 0, "size": 0, "lines": "", "status": "missing", "attempt": 0}
+    missing = {"offset": 0, "size": 0, "lines": "", "status": "missing"}
     if details is None:
         return missing
-    status = details.get("status", "missing")
-    if status == "running" and not is_alive(details):
-        status = "dead"
     try:
         size, start, data = _read_from(run / EVENTS_FILE, offset)
     except OSError:
@@ -37,8 +41,7 @@ def read_log(run: Path, offset: int) -> dict[str, Any]:
         "offset": start + len(lines),
         "size": size,
         "lines": lines.decode(errors="replace"),
-        "status": status,
-        "attempt": details.get("attempt", 1),
+        "status": describe_status(details),
     }
 
 
@@ -46,8 +49,8 @@ def read_pipeline(folder: Path) -> dict[str, Any]:
     """Return the title and the steps of a pipeline, from `state.json` in its folder.
 
     Returns:
-        `title`; `steps`, each with `label`, `state`, `run` (an absolute path), `reason`, `error`, `started`
-        (seconds since the epoch) and `seconds`; and `alive`: whether a living process runs the pipeline.
+        `title`; `steps`, each with `label`, `state`, `run` (an absolute path), `reason` and `error`; and
+        `alive`: whether a living process runs the pipeline.
     """
     state = read_json(folder / STATE_FILE)
     if state is None:
@@ -57,7 +60,8 @@ def read_pipeline(folder: Path) -> dict[str, Any]:
             "label": label,
             "run": str(resolve_path(entry["run"], folder)) if entry["run"] else "",
             "error": (entry["error"] or {}).get("error", ""),
-            **{key: entry[key] for key in ("state", "reason", "started", "seconds")},
+            "state": entry["state"],
+            "reason": entry["reason"],
         }
         for label, entry in state["steps"].items()
     ]

@@ -129,7 +129,8 @@ class TrainingStatus:
         return None
 
     def _take_fit(self, event: Event) -> None:
-        self.fit, self.place, self.broken, self.end, self.error, self.paused = event, None, None, None, "", False
+        self.fit, self.place, self.paused = event, None, False
+        self.broken, self.end, self.error = None, None, ""
         first = event.get("initial_epoch", 0)
         self._epochs = [(epoch, metrics) for epoch, metrics in self._epochs if epoch < first]
         self.metrics = dict(self._epochs[-1][1]) if self._epochs else {}

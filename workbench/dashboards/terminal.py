@@ -11,7 +11,8 @@ from rich.cells import cell_len, set_cell_size
 
 from workbench.dashboards.status import Event, TrainingStatus, describe_control, describe_finding
 
-SECONDS_BETWEEN_LINES = 5.0  # in a log
+SECONDS_BETWEEN_LINES = 5.0  # in a log, at first
+SHARE_BETWEEN_LINES = 0.02  # of the time that has passed: a day of training takes some 400 lines
 SECONDS_BETWEEN_DRAWINGS = 0.2  # in a terminal
 
 _CLEAR = "\r\x1b[K"  # to the beginning of the line, and erase it
@@ -21,7 +22,7 @@ class TerminalView:
     """The state of a run's training in a line, and each finding and each intervention as it comes.
 
     A terminal shows one line that is rewritten in place. A pipe, a file or a machine that says `CI`
-    gets whole lines, one every few seconds at most, and one at the end of the training.
+    gets whole lines, one every few seconds at most and ever fewer, and one at the end of the training.
 
     Args:
         attempt: The attempt at the run that is shown; what earlier ones logged was shown by them.
@@ -38,7 +39,8 @@ class TerminalView:
         self._rewrites = self._stream.isatty() and not os.environ.get("CI")
         self._rest = SECONDS_BETWEEN_DRAWINGS if self._rewrites else SECONDS_BETWEEN_LINES
         self._status = TrainingStatus()
-        self._due = -float("inf")  # when the next line may be shown
+        self._began = clock()
+        self._due = self._began  # when the next line may be shown
         self._stale = False  # there is something that the last line does not say
         self._open = False  # a line stands in the terminal that will be rewritten
 
@@ -59,7 +61,7 @@ class TerminalView:
             self._print(*describe_finding(event))
         elif event["type"] == "control":
             self._print(describe_control(event))
-        elif event["type"] in ("broken", "fit_end") or (event["type"] == "end" and event["status"] == "failed"):
+        elif event["type"] in ("broken", "fit_end") or event.get("status") == "failed":
             self._print(self._status.describe())
             self._stale = False
         elif event["type"] in ("fit", "step", "epoch"):
@@ -67,7 +69,8 @@ class TerminalView:
 
     def _draw(self) -> None:
         """Show the present state: in place, or as a line."""
-        self._due = self._clock() + self._rest
+        now = self._clock()
+        self._due = now + max(self._rest, SHARE_BETWEEN_LINES * (now - self._began) * (not self._rewrites))
         self._stale = False
         line = self._status.describe()
         if not self._rewrites:

@@ -21,8 +21,19 @@ from typing import Any
 from workbench.dashboards.panel import Bundle, Panel, PipelinePanel, RunsPanel, brief_bundle, full_bundle
 from workbench.dashboards.terminal import TerminalView
 from workbench.errors import WorkbenchError
+from workbench.evaluation.comparison import name_runs
 from workbench.events import EventReader
-from workbench.runs import EVENTS_FILE, RUN_FILE, Run, is_alive, open_run, read_json, resolve_path
+from workbench.front_end import notebook_shell, somebody_can_click
+from workbench.runs import (
+    EVENTS_FILE,
+    STEP_FILE,
+    Run,
+    is_running,
+    open_run,
+    read_details,
+    resolve_path,
+    show_path,
+)
 
 SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -32,7 +43,9 @@ _shown: dict[Any, "Follower"] = {}  # by what they show: a second view of it rep
 def live(run: Run, beside: Sequence[str | Path] = ()) -> None:
     """Show the curves and controls of a training below the cell, or in the terminal, while `fit` runs.
 
-    The training needs `callbacks=wb.callbacks(run)`, and never knows who watches.
+    Under papermill by itself the cell that trains prints a line now and then as well, which
+    `papermill --log-output` shows. The training needs `callbacks=wb.callbacks(run)`, and never knows who
+    watches.
 
     Args:
         run: The run that is written in this process.
@@ -43,14 +56,13 @@ def live(run: Run, beside: Sequence[str | Path] = ()) -> None:
         wb.live(run)
         model.fit(x, y, epochs=10, verbose=0, callbacks=wb.callbacks(run))
     """
-    shell = _notebook_shell()
+    shell = notebook_shell()
     if shell:
-        folders = {run.name: run.path} | _named_folders(beside)
-        follower = NotebookFollower(RunsPanel(folders), shell)
-    else:
-        follower = TerminalFollower(run.path, run.attempt)
+        _replace(run.path, NotebookFollower(RunsPanel(_named_folders([run.path, *beside])), shell))
+    if shell is None or not (somebody_can_click() or (run.path / STEP_FILE).exists()):
+        follower = TerminalFollower(run.path, run.attempt, shell)
         atexit.register(follower.stop)
-    _replace(run.path, follower)
+        _replace((run.path, "lines"), follower)
 
 
 def watch(runs: str | Path | Sequence[str | Path]) -> None:
@@ -67,7 +79,7 @@ def watch(runs: str | Path | Sequence[str | Path]) -> None:
     folders = _named_folders([runs] if isinstance(runs, str | Path) else runs)
     if not folders:
         raise WorkbenchError("There is no run to watch: the list is empty.\nGive the path of a run folder.")
-    shell = _notebook_shell()
+    shell = notebook_shell()
     if shell:
         _replace(tuple(folders.values()), NotebookFollower(RunsPanel(folders), shell))
     else:
@@ -77,20 +89,30 @@ def watch(runs: str | Path | Sequence[str | Path]) -> None:
 def watch_pipeline(name: str) -> None:
     """Show the steps of a pipeline, their states and the curves of those that train, also while it runs.
 
+    Outside a notebook it is followed in the terminal until it ends or Ctrl-C is pressed.
+
     Args:
-        name: The pipeline's name; its runs lie under `runs/<name>/`.
+        name: The pipeline's name; its runs lie under `runs/<name>/`. It need not have run yet.
+
+    Raises:
+        WorkbenchError: There is neither a run of the pipeline nor a file `pipelines/<name>.yaml`.
 
     Example:
         wb.watch_pipeline("quickstart")
     """
     folder = resolve_path("runs") / name
+    file = resolve_path(f"pipelines/{name}.yaml")
+    if not folder.is_dir() and not file.is_file():
+        raise WorkbenchError(
+            f"There is no pipeline {name}: neither {show_path(folder)} nor {show_path(file)} exists.\n"
+            "Give the `name` in a pipeline's file; `ls pipelines runs` lists what there is."
+        )
     panel = PipelinePanel(folder)
-    shell = _notebook_shell()
+    shell = notebook_shell()
     if shell:
         _replace(folder, NotebookFollower(panel, shell))
-        return
-    panel.read()
-    print(panel.describe(), flush=True)
+    else:
+        _watch_pipeline_in_terminal(panel)
 
 
 def _replace(subject: Any, follower: "Follower") -> None:
@@ -196,39 +218,56 @@ class NotebookFollower(Follower):
 
 
 class TerminalFollower(Follower):
-    """Prints how one attempt at a run goes."""
+    """Prints how one attempt at a run goes.
 
-    def __init__(self, path: Path, attempt: int) -> None:
+    Args:
+        path: The run folder.
+        attempt: The attempt that is told of.
+        shell: The IPython shell of the kernel, None outside a notebook.
+    """
+
+    def __init__(self, path: Path, attempt: int, shell: Any = None) -> None:
         super().__init__()
         self._path = path
         self._reader = EventReader(path / EVENTS_FILE)
         self._view = TerminalView(attempt)
+        self._shell = shell
 
     def show(self, at_once: bool) -> bool:
-        """Print what is new."""
-        ended = not is_alive(read_json(self._path / RUN_FILE) or {})
+        """Print what is new, in a notebook as an output of the cell that runs now."""
+        if self._shell:
+            sys.stdout.set_parent(self._shell.kernel.get_parent("shell"))
+        ended = not is_running(self._path)
         self._view.show(self._reader.read(), at_once or ended)
         return ended
 
 
 def _watch_in_terminal(folder: Path) -> None:
-    follower = TerminalFollower(folder, (read_json(folder / RUN_FILE) or {}).get("attempt", 1))
+    follower = TerminalFollower(folder, read_details(folder).get("attempt", 1))
     with contextlib.suppress(KeyboardInterrupt):
-        while is_alive(read_json(folder / RUN_FILE) or {}):
+        while is_running(folder):
             follower.look()
             time.sleep(SECONDS_BETWEEN_LOOKS)
     follower.stop()
 
 
+def _watch_pipeline_in_terminal(panel: PipelinePanel) -> None:
+    """Print the steps, and those that change while a process runs the pipeline."""
+    shown: list[str] = []
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            panel.read()
+            lines = panel.describe().splitlines()
+            for line in lines:
+                if line not in shown:
+                    print(line, flush=True)
+            shown = lines
+            if not panel.alive:
+                return
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
 def _named_folders(paths: Sequence[str | Path]) -> dict[str, Path]:
-    """Return the run folders by label, or by folder name where two runs have the same label."""
-    runs = [open_run(path) for path in paths]
-    labels = [run.label for run in runs]
-    return {run.label if labels.count(run.label) == 1 else run.path.name: run.path for run in runs}
-
-
-def _notebook_shell() -> Any:
-    """Return the IPython shell of the Jupyter kernel that this process is, None if it is none."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    return shell if hasattr(shell, "kernel") else None
+    """Return the folders of different runs by the names of the runs, in their order."""
+    runs = list({run.path: run for run in map(open_run, paths)}.values())
+    return {name: run.path for name, run in zip(name_runs(runs), runs, strict=True)}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from workbench.runs import RunRecord, is_alive, show_path
+from workbench.runs import RunRecord, describe_status, show_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +42,7 @@ def tabulate_runs(records: Sequence[RunRecord]) -> Comparison:
     columns = {name: f"{name} (result)" if name in (*differing, *_ABOUT) else name for name in named}
     rows = []
     for record, name, row in zip(records, name_runs(records), results, strict=True):
-        about = (show_path(record.path), name, describe_status(record), record.details["started"])
+        about = (show_path(record.path), name, describe_status(record.details), record.details["started"])
         rows.append(
             dict(zip(_ABOUT, about, strict=True))
             | {column: _plain(record.parameters.get(key)) for key, column in differing.items()}
@@ -60,13 +60,6 @@ def name_runs(records: Sequence[RunRecord]) -> list[str]:
         name if names.count(name) == 1 else f"{name} {show_path(record.path)}"
         for name, record in zip(names, records, strict=True)
     ]
-
-
-def describe_status(record: RunRecord) -> str:
-    """Return "finished", "failed", "running", or "killed" where the process of a running run is gone."""
-    if record.status == "running" and not is_alive(record.details):
-        return "killed"
-    return record.status
 
 
 def _differing_parameters(records: Sequence[RunRecord]) -> dict[str, str]:

@@ -118,7 +118,7 @@ class EventLogger(PositionedCallback):
         self._forget_cell()
 
     def _expect_end_of_cell(self) -> None:
-        """In a notebook, look when the cell ends: Keras tells its callbacks nothing of an exception in `fit`."""
+        """Look when a notebook's cell ends, since Keras tells callbacks nothing of an exception in `fit`."""
         self._thread = threading.get_ident()
         self._shell = notebook_shell()
         if self._shell:

@@ -20,7 +20,7 @@ from workbench.training.forward import (
     name_layer,
     undisturbed,
 )
-from workbench.training.probe import BATCH, Arrays, Probe, Samples
+from workbench.training.probe import BATCH, Probe, Samples
 
 MOST_GROUPS = 12
 _FEWEST_GROUPS = 6  # where names merge layers into fewer, neighbours are merged instead
@@ -50,7 +50,7 @@ class Gradients:
     loss: float
 
 
-def measure_layers(model: keras.Model, x: Arrays, y: Arrays) -> list[LayerGroup]:
+def compute_gradients(model: keras.Model, samples: Samples) -> Gradients:
     """Return the norms of gradients and weights, from the input to the output, in at most 12 groups.
 
     The loss is the compiled one, in training mode (dropout, statistics of the batch); nothing of the
@@ -58,18 +58,11 @@ def measure_layers(model: keras.Model, x: Arrays, y: Arrays) -> list[LayerGroup]
 
     Args:
         model: Built and compiled.
-        x: A batch of inputs, as `fit` takes them.
-        y: The targets of the batch.
+        samples: A batch.
 
     Raises:
         WorkbenchError: The backend is not TensorFlow, or the model has no loss to take gradients of.
     """
-    samples = Probe.of((x, y)).samples
-    return list(compute_gradients(model, samples).groups)
-
-
-def compute_gradients(model: keras.Model, samples: Samples) -> Gradients:
-    """Do what `measure_layers` does, and keep what belongs to the groups."""
     _require_gradients(model)
     import tensorflow as tf
 

@@ -41,7 +41,7 @@ export class Controls {
 			button.title = active ? words : ENDED;
 		}
 		setText(this.buttons[2][0], key === "paused" ? "Resume" : "Pause");
-		this.patience.form.hidden = !store.fit?.patience;
+		this.patience.form.hidden = (store.fit?.patience ?? null) === null;
 		this.#showField(this.rate, active, formatValue(store.rate));
 		this.#showField(this.patience, active, String(store.fit?.patience));
 		this.#showAsked();

@@ -93,7 +93,7 @@ class PipelinePanel {
 
 	#showRun({ head, follower, step: { state, reason, error } }) {
 		const metrics = [...(follower?.store.metrics ?? [])].map(([name, value]) => `${name} ${formatValue(value)}`);
-		const notes = [error?.error ?? error, state === "done" ? "" : reason, metrics.join(", ")];
+		const notes = [error, state === "done" ? "" : reason, metrics.join(", ")];
 		head.show(state, state, notes.filter(Boolean).join(" · "));
 		head.showFacts(follower?.store ?? {}, state);
 	}

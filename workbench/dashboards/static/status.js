@@ -19,12 +19,13 @@ function describeState({ fit, end, waiting }, status) {
 		const place = `after ${epochs} of ${fit.epochs} epochs. ${back}`;
 		if (reason === "by hand") return state("stopped", `Stopped ${place}`, "stopped by hand");
 		const early = stopped ? `${reason === "early stopping" ? "Early stopping" : "Ended"} ${place}` : "";
-		return state("finished", early + (status === "dead" ? "Its kernel ended without run.finish()." : ""));
+		return state("finished", early + (status === "killed" ? "Its kernel ended without run.finish()." : ""));
 	}
 	if (status === "failed") return state("failed");
-	if (status === "dead") return state("killed", "Its process ended before the training did.");
+	if (status === "killed") return state("killed", "Its process ended before the training did.");
 	if (end || status === "finished") return state("finished");
 	if (waiting) return state("waiting", "No training has begun yet.");
+	if (fit.broken) return state("interrupted", `fit was broken off by ${fit.broken.error}.`);
 	if (status === null || status === "missing") return state("unfinished");
 	return state(fit.stopping ? "stopping" : fit.paused ? "paused" : "running");
 }
@@ -56,20 +57,26 @@ function sumEpochs({ epochs, fit }, most) {
 // Return batches a second: over the last steps while training runs, else over its epochs.
 function measureRate(store, running) {
 	const { epoch, time, step, x } = store.steps.meta;
+	const inEpoch = (row) => epoch[row - 1] === epoch[row] && step[row - 1] < step[row];
 	const last = store.steps.length - 1;
 	let from = last;
-	while (last - from < 20 && epoch[from - 1] === epoch[last] && step[from - 1] < step[from]) from -= 1;
+	while (last - from < 20 && inEpoch(from) && time[from - 1] >= store.fit.resumed) from -= 1;
 	const recent = !(x[last] < store.epochs.meta.x[store.epochs.length - 1] - 1);
 	if (running && recent && from < last) return (step[last] - step[from]) / (time[last] - time[from]);
 	const [done, spent] = sumEpochs(store, running ? 1 : Infinity);
 	return (store.fit.pace * done) / spent;
 }
 
+// Return the seconds that the present fit took so far, without pauses.
+function measureTime({ fit, time }) {
+	return time - fit.time - fit.pauses;
+}
+
 // Return the seconds until the last planned epoch is over, NaN if unknown.
 function estimateLeft(store) {
-	const { epochs, last, first, time, pace } = store.fit;
+	const { epochs, last, first, pace } = store.fit;
 	const [done, spent] = sumEpochs(store, 3);
-	return (epochs - last) * (spent ? spent / done : pace ? (store.time - time) / (last - first) : NaN);
+	return (epochs - last) * (spent ? spent / done : pace ? measureTime(store) / (last - first) : NaN);
 }
 
 export function describeControl({ action, value, old, epoch, by, refused }) {
@@ -127,7 +134,7 @@ export class RunHead {
 		const facts = [
 			["epoch", fit.epochs ? `${number} / ${fit.epochs}` : String(number)],
 			[fit.batchSize ? "samples/s" : "batches/s", rate > 0 && rate < Infinity ? Number(rate.toPrecision(3)).toLocaleString("en") : "–"],
-			UNDER_WAY.includes(key) ? left : ["took", formatDuration(fit.end?.seconds ?? store.time - fit.time)],
+			UNDER_WAY.includes(key) ? left : ["took", formatDuration(fit.end?.seconds ?? measureTime(store))],
 			["memory", memory ? `${formatValue(memory / 1e9, 3)} GB` : "–"],
 			[`best ${best?.metric ?? ""}`, best ? `${formatValue(best.value)} in epoch ${store.epochs.meta.epoch[best.row] + 1}` : "–"],
 		];

@@ -112,6 +112,7 @@ export class RunStore {
 		else if (type === "layers") this.#addLayers(event);
 		else if (type === "control") this.#addControl(event);
 		else if (type === "finding") this.#addFinding(event);
+		else if (type === "broken" && this.fit) this.fit.broken = event;
 		else if (type === "fit_end" && this.fit) this.fit.end = event;
 		else if (type === "end") this.end = event;
 	}
@@ -130,7 +131,9 @@ export class RunStore {
 			last: first, // and now, with the share of the present one
 			epochs: readCount(event.epochs),
 			batchSize: readCount(event.batch_size),
-			patience: readCount(event.patience),
+			patience: event.patience ?? null, // 0 is one
+			resumed: -Infinity, // time
+			pauses: 0, // seconds of them
 		});
 		[this.waiting, this.end] = [false, null];
 	}
@@ -190,9 +193,15 @@ export class RunStore {
 		this.controls.push({ ...event, ...(fit && this.#locate(event.epoch ?? fit.first, event.step ?? 0)) });
 		if (event.refused || !fit) return;
 		if (action === "learning_rate") this.rate = readNumber(value);
-		if (action === "pause") fit.paused = value;
+		if (action === "pause") this.#addPause(fit, value, event.time);
 		if (action === "stop") fit.stopping = true;
 		if (action === "patience") fit.patience = value;
+	}
+
+	#addPause(fit, paused, time) {
+		if (fit.paused && !paused) [fit.resumed, fit.pauses] = [time, fit.pauses + time - fit.pausedAt];
+		if (paused && !fit.paused) fit.pausedAt = time;
+		fit.paused = paused;
 	}
 }
 
@@ -201,7 +210,7 @@ export class Follower {
 	constructor(path, snapshot, transport, changed, again = true) {
 		Object.assign(this, { path, transport, changed, again, error: "", offset: 0, failures: 0, last: 0 });
 		this.store = new RunStore();
-		this.status = transport ? "" : null; // as the server says: running, finished, failed, dead or missing
+		this.status = transport ? "" : null; // as the server says: running, finished, failed, killed or missing
 		for (const event of snapshot ?? []) this.store.add(event);
 		this.growing = snapshot?.length ? new RunStore() : this.store; // takes the snapshot's place when complete
 	}

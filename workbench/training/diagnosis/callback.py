@@ -130,27 +130,37 @@ class Diagnosis(keras.callbacks.Callback):
             self._looks.append(self._look_at_activations)
             if has_loss(self.model):
                 self._looks.append(self._look_at_gradients)
-        self._costs: dict[str, float] = {}  # seconds that each look took the last time
+        self._costs: dict[str, float] = {}  # seconds that each look and a snapshot took the last time
         self._keep_weights()
 
     def _look(self, epoch: int) -> None:
         """Look at the probe in as many ways as there is time for, and go on with the next one later."""
         for look in list(self._looks):
-            elapsed = time.perf_counter() - self._started
-            elapsed -= self.steering.paused_seconds if self.steering else 0.0
-            allowed = self.thresholds.cost * elapsed - self._spent
-            batch = elapsed / max(1, self._batches)
+            allowed = self._allowed()
+            batch = self._elapsed() / max(1, self._batches)
             if allowed < self._costs.get(look.__name__, max(0.05, batch)):
                 return  # wait for this one, so that a cheaper one does not always come first
             began = time.perf_counter()
             for finding in look(epoch, allowed):
                 self._report(finding)
-            took = time.perf_counter() - began
-            self._spent += took
-            self._costs[look.__name__] = took
+            self._note_cost(look.__name__, began)
             self._looks.remove(look)
             if look != self._look_at_samples:  # they stay the same
                 self._looks.append(look)
+
+    def _elapsed(self) -> float:
+        """Return the seconds since `fit` began, without pauses."""
+        paused = self.steering.paused_seconds if self.steering else 0.0
+        return time.perf_counter() - self._started - paused
+
+    def _allowed(self) -> float:
+        """Return the seconds that may be spent now."""
+        return self.thresholds.cost * self._elapsed() - self._spent
+
+    def _note_cost(self, what: str, began: float) -> None:
+        took = time.perf_counter() - began
+        self._spent += took
+        self._costs[what] = took
 
     def _look_at_samples(self, epoch: int, seconds: float) -> Iterator[Finding | None]:
         labels = self._labels(self.probe.samples)
@@ -198,8 +208,12 @@ class Diagnosis(keras.callbacks.Callback):
 
     def _keep_weights(self) -> None:
         size = sum(math.prod(w.shape) * 4 for w in self.model.weights)  # bytes, of float32
-        if self.probe and can_look_inside() and size <= self.thresholds.snapshot_bytes:
+        if not self.probe or not can_look_inside() or size > self.thresholds.snapshot_bytes:
+            return
+        began = time.perf_counter()
+        if self._allowed() >= self._costs.get("snapshot", -math.inf):  # older weights serve, too
             self._good = Snapshot(self.model)
+            self._note_cost("snapshot", began)
 
     def _labels(self, samples: Samples) -> np.ndarray | None:
         return self._task.labels(samples.y) if self._task else None

@@ -71,7 +71,8 @@ class History:
     def accuracy(self) -> float | None:
         """The last training accuracy, of whatever kind, or area under a curve."""
         last = self.metrics[-1] if self.metrics else {}
-        found = [value for name, value in last.items() if "acc" in name or "auc" in name.lower()]
+        trained = {name: value for name, value in last.items() if not name.startswith("val_")}
+        found = [value for name, value in trained.items() if "acc" in name or "auc" in name.lower()]
         return max((value for value in found if is_number(value)), default=None)
 
 

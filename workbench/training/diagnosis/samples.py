@@ -55,7 +55,7 @@ def find_duplicates(probe: Probe, thresholds: Thresholds, epoch: int) -> Finding
         return None
     first = ", ".join(f"{ours} = {theirs}" for ours, theirs in list(copies.items())[:3])
     return Finding(
-        "data_leak",
+        "duplicates",
         "error" if part >= 10 * thresholds.duplicates else "warning",
         f"{len(copies)} of {len(held_out)} held-out samples are training samples, too ({first}).",
         "Remove copies before splitting, and give all variants of one sample to the same split.",

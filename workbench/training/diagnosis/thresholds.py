@@ -13,7 +13,8 @@ class Thresholds:
     cross-entropy and the classes are known, else the loss of the first batch, else of the first epoch.
 
     Args:
-        samples: At most so many samples of the probe go through the network at a time.
+        samples: At most so many samples of the probe go through the network at a time, but 64 at least of
+            training and as many of held-out ones.
         cost: At most this part of the time since `fit` began is spent on the probe; a large number
             looks at it after every epoch.
         patience: Epochs that validation must have been getting worse.
@@ -39,7 +40,8 @@ class Thresholds:
         wrong_labels: Part of the training samples whose label the network contradicts with certainty;
             twice as many of held-out samples, on which it errs more.
         judge: Accuracy on the other samples from which on the network may doubt labels.
-        snapshot_bytes: Networks up to this size are kept at the end of each epoch, to look for NaN from.
+        snapshot_bytes: Networks up to this size are kept at the end of an epoch, as far as `cost` allows, to
+            look for NaN from.
         replay_seconds: At most so long samples are replayed to find where NaN comes from.
 
     Raises:
