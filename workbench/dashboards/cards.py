@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.dashboards.look import count, escape
+from workbench.dashboards.widgets import build_button
 from workbench.errors import WorkbenchError
 from workbench.figures.images import encode_png, make_thumbnail
 
@@ -133,9 +134,8 @@ class Pager:
 
         self._size, self._noun, self._show = size, noun, show
         self._found: Sequence[int] = ()
-        narrow = ipywidgets.Layout(width="auto")
-        self.back = ipywidgets.Button(description="← Previous", tooltip="Previous page", layout=narrow)
-        self.forward = ipywidgets.Button(description="Next →", tooltip="Next page", layout=narrow)
+        self.back = build_button("← Previous", "Previous page")
+        self.forward = build_button("Next →", "Next page")
         self.line = ipywidgets.Label()
         self.back.on_click(lambda _: self.turn(self.page - 1))
         self.forward.on_click(lambda _: self.turn(self.page + 1))

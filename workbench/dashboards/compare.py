@@ -3,14 +3,15 @@
 import base64
 import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.dashboards.cell import Dashboard, Publish
 from workbench.dashboards.look import bar, count, escape, table
+from workbench.dashboards.widgets import build_button, build_row, field_options
 from workbench.errors import WorkbenchError
-from workbench.evaluation.comparison import name_runs, tabulate_runs
+from workbench.evaluation.comparison import tabulate_runs
 from workbench.figures import PALETTE, plot_learning_curves, plot_parallel_coordinates
 from workbench.figures.svg import draw_learning_curves
 from workbench.runs import Run, RunRecord, describe_status, find_runs, open_run, resolve_path, show_path
@@ -50,7 +51,7 @@ def compare_runs(folder: str | Path | Sequence[str | Path | Run | RunRecord] = "
     chosen = choose_at_first(records) if _is_path(folder) else records
     return Dashboard(
         title,
-        lambda: draw_comparison(chosen),
+        lambda: draw_comparison(tabulate_runs(chosen)),
         lambda publish: ComparePanel(records, chosen, search, publish).children,
     )
 
@@ -69,14 +70,13 @@ def choose_at_first(records: Sequence[RunRecord]) -> list[RunRecord]:
     return (siblings or list(records))[:_CHOSEN_AT_FIRST]
 
 
-def draw_comparison(records: Sequence[RunRecord]) -> str:
+def draw_comparison(comparison: "Comparison") -> str:
     """Return the static view of runs: the table, and the curves as a picture."""
-    if not records:
+    if not comparison.events:
         return "<p>No run is chosen.</p>"
-    comparison = tabulate_runs(records)
     return (
         f"<h5>Parameters that differ, and results</h5>{draw_table(comparison)}"
-        f"<h5>Learning curves</h5>{_draw_curves(records)}"
+        f"<h5>Learning curves</h5>{_draw_curves(comparison.events)}"
     )
 
 
@@ -115,15 +115,14 @@ class ComparePanel:
         self.search = ipywidgets.Text(
             description="Search",
             placeholder="name, folder, status or parameter",
-            style=_PLAIN,
-            layout=_wide(),
+            **field_options("none"),
         )
         self.runs = ipywidgets.SelectMultiple(
             rows=_LISTED, description="", layout=ipywidgets.Layout(width="100%")
         )
-        self.all = _button("Choose all listed")
-        self.none = _button("Choose none")
-        self.again = _button("Look for new runs")
+        self.all = build_button("Choose all listed")
+        self.none = build_button("Choose none")
+        self.again = build_button("Look for new runs")
         self.line = ipywidgets.HTML()
         self.curves, self.coordinates = ipywidgets.Output(), ipywidgets.Output()
         self.table, self.export = ipywidgets.HTML(), ipywidgets.HTML()
@@ -142,8 +141,7 @@ class ComparePanel:
     def _arrange(self) -> list[Any]:
         import ipywidgets
 
-        row = ipywidgets.Layout(flex_flow="row wrap", align_items="center")
-        controls = ipywidgets.HBox([self.search, self.all, self.none, self.again], layout=row)
+        controls = build_row(self.search, self.all, self.none, self.again)
         titles = ["Curves", "Table", "Parallel coordinates", "Export"]
         self.tabs = ipywidgets.Tab([self.curves, self.table, self.coordinates, self.export], titles=titles)
         return [controls, self.runs, self.line, self.tabs]
@@ -168,36 +166,33 @@ class ComparePanel:
             return
         self._chosen = (self._chosen - {path for _, path in self.runs.options}) | set(paths)
         self._list_runs()
-        self._show()
-        self._publish(draw_comparison(self.chosen()))
+        self._publish(draw_comparison(self._show()))
 
     def _look_again(self) -> None:
         with contextlib.suppress(WorkbenchError):  # the runs are gone; those that were read stay listed
             self._records = {record.path: record for record in self._search_again()}
         self._chosen &= set(self._records)
         self._list_runs()
-        self._show()
-        self._publish(draw_comparison(self.chosen()))
+        self._publish(draw_comparison(self._show()))
 
     def chosen(self) -> list[RunRecord]:
         """Return the chosen runs in the order of the list."""
         return [record for path, record in self._records.items() if path in self._chosen]
 
-    def _show(self) -> None:
-        records = self.chosen()
-        comparison = tabulate_runs(records)
-        names = name_runs(records)
+    def _show(self) -> "Comparison":
+        comparison = tabulate_runs(self.chosen())
+        chosen = comparison.events
         hidden = len(self._chosen) - len(self.runs.value)
         more = f", {hidden} of them not listed" if hidden else ""
         hint = "Ctrl or Shift with a click or an arrow key chooses several."
         self.line.value = (
-            f'<p>{count(len(records), "run")} chosen{more}. <span class="workbench-where">{hint}</span></p>'
+            f'<p>{count(len(chosen), "run")} chosen{more}. <span class="workbench-where">{hint}</span></p>'
         )
-        events = {name: record.events() for name, record in zip(names, records, strict=True)}
-        _show_figure(self.curves, plot_learning_curves(events))
+        _show_figure(self.curves, plot_learning_curves(chosen))
         _show_figure(self.coordinates, plot_parallel_coordinates(_axes(comparison)))
-        self.table.value = draw_table(comparison) if records else "<p>No run is chosen.</p>"
+        self.table.value = draw_table(comparison) if chosen else "<p>No run is chosen.</p>"
         self.export.value = draw_export(comparison.table)
+        return comparison
 
 
 def draw_export(runs: "pd.DataFrame") -> str:
@@ -209,21 +204,6 @@ def draw_export(runs: "pd.DataFrame") -> str:
         "<p>The browser puts it into its folder for downloads. It holds the parameters that differ, the "
         "results and the folder of each chosen run.</p>"
     )
-
-
-_PLAIN = {"description_width": "initial"}
-
-
-def _wide() -> Any:
-    import ipywidgets
-
-    return ipywidgets.Layout(flex="1 1 240px")
-
-
-def _button(description: str) -> Any:
-    import ipywidgets
-
-    return ipywidgets.Button(description=description, layout=ipywidgets.Layout(width="auto"))
 
 
 def _searcher(source: Any) -> Callable[[], list[RunRecord]]:
@@ -281,16 +261,13 @@ def _show_figure(output: Any, figure: Any) -> None:
     output.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
 
 
-def _draw_curves(records: Sequence[RunRecord]) -> str:
-    names = name_runs(records)
-    picture = draw_learning_curves(
-        {name: record.events() for name, record in zip(names, records, strict=True)}
-    )
+def _draw_curves(events: Mapping[str, list[dict[str, Any]]]) -> str:
+    picture = draw_learning_curves(events)
     if not picture:
         return "<p>No epoch has been logged.</p>"
     source = "data:image/svg+xml;base64," + base64.b64encode(picture.encode()).decode()
-    legend = " ".join(f"{_swatch(number)} {escape(name)}" for number, name in enumerate(names))
-    about = f"Learning curves of {count(len(records), 'run')}"
+    legend = " ".join(f"{_swatch(number)} {escape(name)}" for number, name in enumerate(events))
+    about = f"Learning curves of {count(len(events), 'run')}"
     return (
         f"<p>{legend} · solid validation, dotted training</p>"
         f'<img src="{source}" alt="{about}" style="max-width:100%">'

@@ -9,6 +9,7 @@ import numpy as np
 from workbench.dashboards.cards import Card, Pager, make_card, require_known_task, show_cards
 from workbench.dashboards.cell import Dashboard
 from workbench.dashboards.look import BLUE, GREEN, ORANGE, bar, count, escape, table
+from workbench.dashboards.widgets import build_row, field_options
 from workbench.datasets import Dataset, load_dataset
 from workbench.datasets.duplicates import find_duplicates
 from workbench.datasets.outliers import MOST_SAMPLES, find_outliers
@@ -171,8 +172,7 @@ class ExplorePanel:
         self._parts = np.repeat(list(splits), [len(split) for split in splits.values()])
         self._rows = np.concatenate([np.arange(len(split)) for split in splits.values()])
         self._labels = np.concatenate([split.y for split in splits.values()])
-        wide = ipywidgets.Layout(flex="1 1 200px", max_width="340px")
-        plain = dict(style={"description_width": "initial"}, layout=wide)
+        plain = field_options()
         self.split = ipywidgets.Dropdown(options=self._split_options(), description="Split", **plain)
         self.label = ipywidgets.Dropdown(options=self._class_options(), description="Class", **plain)
         hint = "words in the text" if survey.is_text else "part of an id"
@@ -190,8 +190,7 @@ class ExplorePanel:
     def _build_tabs(self) -> Any:
         import ipywidgets
 
-        row = ipywidgets.Layout(flex_flow="row wrap", align_items="center")
-        controls = ipywidgets.HBox([self.split, self.label, self.search], layout=row)
+        controls = build_row(self.split, self.label, self.search)
         browse = ipywidgets.VBox([controls, self.pager.root, self.samples])
         titles = ["Samples", "Balance", f"Duplicates ({len(self._survey.duplicates)})", "Outliers"]
         drawn = (

@@ -10,6 +10,7 @@ import numpy as np
 from workbench.dashboards.cards import Card, Pager, make_card, require_known_task, show_cards
 from workbench.dashboards.cell import Dashboard, Publish
 from workbench.dashboards.look import BLUE, ORANGE, bar, count, escape
+from workbench.dashboards.widgets import build_button, build_row, field_options
 from workbench.errors import WorkbenchError
 from workbench.evaluation.measures import count_confusions
 from workbench.evaluation.results import average_predictions, group_by_model, load_test_data, read_results
@@ -268,8 +269,7 @@ class MistakesPanel:
         self._studies, self._publish = studies, publish
         self._changing = False  # while several controls change together
         study = next(iter(studies.values()))
-        wide = ipywidgets.Layout(flex="1 1 200px", max_width="320px")
-        plain = dict(style={"description_width": "initial"}, layout=wide)
+        plain = field_options()
         classes = [(name, label) for label, name in enumerate(study.names)]
         self.model = ipywidgets.Dropdown(options=list(studies), description="Model", **plain)
         self.true = ipywidgets.Dropdown(
@@ -281,7 +281,7 @@ class MistakesPanel:
             **plain,
         )
         self.order = ipywidgets.Dropdown(options=list(ORDERS), description="Order", **plain)
-        self.reset = ipywidgets.Button(description="All mistakes", layout=ipywidgets.Layout(width="auto"))
+        self.reset = build_button("All mistakes")
         self.about, self.samples = ipywidgets.HTML(), ipywidgets.HTML()
         self.matrix = Matrix(len(study.shown_classes), self._press)
         self.pager = Pager(_TEXTS if study.is_text else _IMAGES, "sample", self._show_page)
@@ -303,10 +303,7 @@ class MistakesPanel:
         return Choice(self.true.value, self.predicted.value, self.order.value)
 
     def _arrange(self) -> list[Any]:
-        import ipywidgets
-
-        row = ipywidgets.Layout(flex_flow="row wrap", align_items="center")
-        controls = ipywidgets.HBox([self.true, self.predicted, self.order, self.reset], layout=row)
+        controls = build_row(self.true, self.predicted, self.order, self.reset)
         models = [self.model] if len(self._studies) > 1 else []
         return [*models, self.about, self.matrix.root, controls, self.pager.root, self.samples]
 

@@ -23,6 +23,7 @@ class Comparison:
     table: "pd.DataFrame"  # one row a run; the columns run, name, status, started, `parameters`, `results`
     parameters: tuple[str, ...]  # those in which the runs differ
     results: tuple[str, ...]  # epochs done, validation after the last epoch, final metrics
+    events: dict[str, list[dict[str, Any]]]  # the event log of each run by its name, in the order of the rows
 
 
 def tabulate_runs(records: Sequence[RunRecord]) -> Comparison:
@@ -37,11 +38,13 @@ def tabulate_runs(records: Sequence[RunRecord]) -> Comparison:
     import pandas as pd
 
     differing = _differing_parameters(records)
-    results = [_results(record) for record in records]
+    names = name_runs(records)
+    logs = [record.events() for record in records]
+    results = [_results(record, events) for record, events in zip(records, logs, strict=True)]
     named = list(dict.fromkeys(name for row in results for name in row))
     columns = {name: f"{name} (result)" if name in (*differing, *_ABOUT) else name for name in named}
     rows = []
-    for record, name, row in zip(records, name_runs(records), results, strict=True):
+    for record, name, row in zip(records, names, results, strict=True):
         about = (show_path(record.path), name, describe_status(record.details), record.details["started"])
         rows.append(
             dict(zip(_ABOUT, about, strict=True))
@@ -49,7 +52,9 @@ def tabulate_runs(records: Sequence[RunRecord]) -> Comparison:
             | {columns[key]: value for key, value in row.items()}
         )
     table = pd.DataFrame(rows, columns=[*_ABOUT, *differing.values(), *columns.values()], dtype=object)
-    return Comparison(table, tuple(differing.values()), tuple(columns.values()))
+    return Comparison(
+        table, tuple(differing.values()), tuple(columns.values()), dict(zip(names, logs, strict=True))
+    )
 
 
 def name_runs(records: Sequence[RunRecord]) -> list[str]:
@@ -72,8 +77,8 @@ def _differing_parameters(records: Sequence[RunRecord]) -> dict[str, str]:
     }
 
 
-def _results(record: RunRecord) -> dict[str, Any]:
-    epochs = [event for event in record.events() if event["type"] == "epoch"]
+def _results(record: RunRecord, events: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    epochs = [event for event in events if event["type"] == "epoch"]
     last: Mapping[str, Any] = epochs[-1]["metrics"] if epochs else {}
     row: dict[str, Any] = {"epochs done": epochs[-1]["epoch"] + 1} if epochs else {}
     row |= {f"last {name}": value for name, value in last.items() if name.startswith("val_")}

@@ -23,7 +23,7 @@ from workbench.training.diagnosis.network import (
 )
 from workbench.training.diagnosis.nonfinite import Snapshot, find_nonfinite
 from workbench.training.diagnosis.reading import Findings, judge_curves, name_nonfinite
-from workbench.training.diagnosis.samples import find_duplicates, find_imbalance, find_wrong_labels
+from workbench.training.diagnosis.samples import find_imbalance, find_leaked_samples, find_wrong_labels
 from workbench.training.diagnosis.task import chance_loss, is_regularized, read_task
 from workbench.training.diagnosis.thresholds import Thresholds
 from workbench.training.forward import can_look_inside, has_loss, require_inputs
@@ -166,7 +166,7 @@ class Diagnosis(keras.callbacks.Callback):
         labels = self._labels(self.probe.samples)
         if labels is not None:
             yield find_imbalance(labels, self.thresholds, epoch)
-        yield find_duplicates(self.probe, self.thresholds, epoch)
+        yield find_leaked_samples(self.probe, self.thresholds, epoch)
 
     def _look_at_activations(self, epoch: int, seconds: float) -> Iterator[Finding | None]:
         parts = self.probe.parts()

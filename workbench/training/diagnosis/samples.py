@@ -41,7 +41,7 @@ def find_imbalance(labels: np.ndarray, thresholds: Thresholds, epoch: int) -> Fi
     )
 
 
-def find_duplicates(probe: Probe, thresholds: Thresholds, epoch: int) -> Finding | None:
+def find_leaked_samples(probe: Probe, thresholds: Thresholds, epoch: int) -> Finding | None:
     """Held-out samples occur among the training samples, number for number."""
     if probe.train is None or probe.held_out is None:
         return None
