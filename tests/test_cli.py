@@ -18,6 +18,8 @@ import workbench as wb
 from workbench.controls import ControlReader
 run = wb.start_run(sys.argv[1])
 reader = ControlReader(run.path / "control.json", run.attempt)
+if "--prepare" not in sys.argv:
+    run.log.write("fit", epochs=1, batches=None, initial_epoch=0)
 print("started", flush=True)
 while not (requests := reader.new_requests()):
     time.sleep(0.05)
@@ -25,7 +27,7 @@ run.finish()
 print(requests[0]["action"], requests[0]["value"], requests[0]["by"])
 """
 
-Start = Callable[[str], subprocess.Popen[str]]
+Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
@@ -33,8 +35,8 @@ def start(project: Path) -> Iterator[Start]:
     """Start a process that runs in a folder until something is asked of it, and says what."""
     started: list[subprocess.Popen[str]] = []
 
-    def begin(folder: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", OBEDIENT, folder]
+    def begin(folder: str, *options: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", OBEDIENT, folder, *options]
         started.append(subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True))
         assert started[-1].stdout.readline() == "started\n"
         return started[-1]
@@ -84,12 +86,25 @@ def test_stop_of_a_pipeline_reaches_every_run_under_way_and_no_other(
     start: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     processes = [start(f"runs/small/train-{seed}") for seed in (0, 1)]
+    start("runs/small/evaluate", "--prepare")
     wb.start_run("runs/small/prepare").finish()
-    write_state(prepare="runs/small/prepare", a="runs/small/train-0", b="runs/small/train-1", later="")
+    folders = dict(prepare="prepare", a="train-0", b="train-1", evaluate="evaluate")
+    write_state(**{label: f"runs/small/{folder}" for label, folder in folders.items()}, later="")
     assert call(monkeypatch, "stop", "small") == 0
     assert capsys.readouterr().out.count("to stop now") == 2
     for process in processes:
         assert process.communicate(timeout=60)[0] == "stop now command line\n"
+    assert read_requests(Path("runs/small/prepare")) == []
+    assert read_requests(Path("runs/small/evaluate")) == []
+
+
+def test_pipeline_whose_step_does_not_train_is_not_promised_to_stop(
+    start: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start("runs/small/prepare", "--prepare")
+    write_state(prepare="runs/small/prepare")
+    assert call(monkeypatch, "stop", "small") == 2
+    assert "prepare runs, and does not train" in capsys.readouterr().err
     assert read_requests(Path("runs/small/prepare")) == []
 
 
@@ -100,7 +115,7 @@ def test_pipeline_of_which_nothing_runs_is_refused_under_every_name(
     wb.start_run("runs/small/train").finish()
     write_state(train="runs/small/train", gone="runs/small/gone")
     assert call(monkeypatch, "stop", name) == 2
-    assert f"No run of the pipeline {name} is under way" in capsys.readouterr().err
+    assert f"No training of the pipeline {name} is under way" in capsys.readouterr().err
 
 
 def test_stop_of_a_finished_run_is_refused(

@@ -74,11 +74,14 @@ def status(pipeline: str, overrides: tuple[str, ...]) -> int:
 @click.argument("run")
 @click.option("--after-epoch", is_flag=True, help="Let the present epoch end first.")
 def stop(run: str, after_epoch: bool) -> int:
-    """Stop the training of RUN: a run folder, or a pipeline of which every running step is meant."""
+    """Stop the training of RUN: a run folder, or a pipeline of which every step that trains now is meant.
+
+    The other steps of a pipeline go on; Ctrl-C where it runs stops it as a whole.
+    """
     from workbench.controls import AFTER_EPOCH, NOW, STOP, request_control
     from workbench.runs import show_path
 
-    folders = _running_folders(run)
+    folders = _training_folders(run)
     for folder in folders:
         try:
             request_control(folder, STOP, AFTER_EPOCH if after_epoch else NOW, by="command line")
@@ -166,9 +169,10 @@ def _parse_overrides(texts: tuple[str, ...]) -> dict[str, str]:
     return overrides
 
 
-def _running_folders(run: str) -> list[Path]:
-    """Return the run folder that was named, or those of a pipeline's steps whose runs are under way."""
-    from workbench.runs import RUN_FILE, STATE_FILE, is_alive, read_json, resolve_path
+def _training_folders(run: str) -> list[Path]:
+    """Return the run folder that was named, or those of a pipeline's steps that train now."""
+    from workbench.dashboards.status import is_training
+    from workbench.runs import RUN_FILE, STATE_FILE, is_running, read_json, resolve_path
 
     folder = resolve_path(run)
     if (folder / RUN_FILE).is_file():
@@ -180,13 +184,16 @@ def _running_folders(run: str) -> list[Path]:
             f"{run} is no run folder and no pipeline that was ever run.\n"
             "Give the path of a run folder, such as runs/quickstart/train-…, or a pipeline's name."
         )
-    folders = [resolve_path(step["run"]) for step in state["steps"].values() if step["run"]]
-    running = [folder for folder in folders if is_alive(read_json(folder / RUN_FILE) or {})]
-    if not running:
+    folders = {label: resolve_path(step["run"]) for label, step in state["steps"].items() if step["run"]}
+    running = {label: folder for label, folder in folders.items() if is_running(folder)}
+    training = [folder for folder in running.values() if is_training(folder)]
+    if not training:
+        others = f"{', '.join(running)} runs, and does not train" if running else "none of its steps runs"
         raise WorkbenchError(
-            f"No run of the pipeline {run} is under way.\n`ls runs/{state['pipeline']}` lists its runs."
+            f"No training of the pipeline {run} is under way: {others}.\n"
+            "Ctrl-C where the pipeline runs stops it as a whole."
         )
-    return running
+    return training
 
 
 def _build_report(folder: Path) -> None:

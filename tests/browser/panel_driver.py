@@ -28,7 +28,7 @@ Object.assign(window, {
       const text = window.logs[path] ?? "";
       const end = text.lastIndexOf("\\n", Math.min(text.length, offset + 256000)) + 1;
       const status = window.statuses[path] ?? "running";
-      return { offset: end, size: text.length, lines: text.slice(offset, end), status, attempt: 1 };
+      return { offset: end, size: text.length, lines: text.slice(offset, end), status };
     },
     async control(path, action, value) {
       if (window.refusal) throw new Error(window.refusal);
@@ -44,6 +44,23 @@ new PerformanceObserver((list) => {
   for (const task of list.getEntries()) window.longest = Math.max(window.longest, task.duration);
 }).observe({ type: "longtask" });
 </script>"""
+
+
+# The lowest contrast between a text and what lies behind it (WCAG 2.2, "contrast ratio"), and that text.
+CONTRAST = """() => {
+  const read = (color) => (color.match(/[\\d.]+/g) ?? [0, 0, 0, 0]).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((part) => part / 255)
+    .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0);
+  const page = read(getComputedStyle(document.querySelector(".wb-panel")).backgroundColor);
+  const shown = [...document.querySelectorAll(".wb-panel *")].filter((each) => each.checkVisibility()
+    && !each.disabled && [...each.childNodes].some((child) => child.nodeType === 3 && child.data.trim()));
+  const found = shown.map((each) => {
+    const [one, other] = [light(read(getComputedStyle(each).color)), light(page)].sort((a, b) => b - a);
+    return [(one + 0.05) / (other + 0.05), each.textContent];
+  });
+  return found.sort((a, b) => a[0] - b[0])[0];
+}"""
 
 
 @contextmanager

@@ -89,19 +89,22 @@ class Training:
     def wait_for_epochs(self, count: int) -> None:
         self.wait_for(lambda: len(self.events("epoch")) >= count, f"{count} epochs")
 
-    def press(self, name: str) -> None:
-        """Use a button of the panel by keyboard."""
+    def press(self, name: str, by: str = "key") -> None:
+        """Use a button of the panel."""
         button = self.panel.get_by_role("button", name=name)
-        button.focus()
-        button.press("Enter")
+        if by == "click":
+            button.click()
+        else:
+            button.focus()
+            button.press("Enter")
 
     def shown_epoch(self) -> int:
         """Return the epoch that the panel's head shows."""
         words = self.panel.inner_text().split()
         return int(words[words.index("/") - 1]) if "/" in words else 0
 
-    def stop(self) -> None:
-        self.panel.get_by_role("button", name="Stop now").click()
+    def stop(self, by: str = "click") -> None:
+        self.press("Stop now", by)
         self.notebook.wait_for_kernel()
 
 
@@ -141,18 +144,20 @@ def test_curves_move_while_fit_blocks_the_kernel(train: Callable[..., Training])
     training.stop()
 
 
-def test_stop_now_ends_training(train: Callable[..., Training]) -> None:
+@pytest.mark.parametrize("by", ["click", "key"])
+def test_stop_now_ends_training(train: Callable[..., Training], by: str) -> None:
     training = train()
-    training.stop()
+    training.stop(by)
     (end,), (control,) = training.events("fit_end"), training.events("control")
     assert (control["action"], control["value"], control["by"]) == ("stop", "now", "panel")
     assert (end["stopped"], end["reason"]) == (True, "by hand")
     training.wait_for_panel("stopped by hand")
 
 
-def test_stop_after_this_epoch_by_keyboard_finishes_the_epoch(train: Callable[..., Training]) -> None:
+@pytest.mark.parametrize("by", ["click", "key"])
+def test_stop_after_this_epoch_finishes_the_epoch(train: Callable[..., Training], by: str) -> None:
     training = train()
-    training.press("Stop after this epoch")
+    training.press("Stop after this epoch", by)
     training.notebook.wait_for_kernel()
     (end,) = training.events("fit_end")
     assert end["reason"] == "by hand"
@@ -160,24 +165,31 @@ def test_stop_after_this_epoch_by_keyboard_finishes_the_epoch(train: Callable[..
     assert not any("step" in event for event in training.events("epoch"))
 
 
-def test_pause_holds_training_until_it_is_resumed(train: Callable[..., Training]) -> None:
+@pytest.mark.parametrize("by", ["click", "key"])
+def test_pause_holds_training_until_it_is_resumed(train: Callable[..., Training], by: str) -> None:
     training = train()
-    training.press("Pause")
+    training.press("Pause", by)
     training.wait_for_panel("paused")
     count = len(training.events("epoch"))
     time.sleep(1.5)
     assert len(training.events("epoch")) == count
-    training.panel.get_by_role("button", name="Resume").click()
+    training.press("Resume", by)
     training.wait_for_epochs(count + 2)
     training.stop()
 
 
-def test_learning_rate_and_patience_are_changed_from_their_fields(train: Callable[..., Training]) -> None:
+@pytest.mark.parametrize("by", ["click", "key"])
+def test_learning_rate_and_patience_are_changed_from_their_fields(
+    train: Callable[..., Training], by: str
+) -> None:
     training = train()
     for label, value in (("Learning rate", "0.005"), ("Patience", "321")):
         field = training.panel.get_by_role("textbox", name=label)
         field.fill(value)
-        field.press("Enter")
+        if by == "key":
+            field.press("Enter")
+        else:
+            training.panel.locator("form", has=field).get_by_role("button", name="Apply").click()
     training.wait_for(lambda: len(training.events("control")) == 2, "both changes")
     training.wait_for_epochs(len(training.events("epoch")) + 2)
     rate, patience = training.events("control")
@@ -187,10 +199,11 @@ def test_learning_rate_and_patience_are_changed_from_their_fields(train: Callabl
     training.stop()
 
 
-def test_checkpoint_and_layers_on_request(train: Callable[..., Training]) -> None:
+@pytest.mark.parametrize("by", ["click", "key"])
+def test_checkpoint_and_layers_on_request(train: Callable[..., Training], by: str) -> None:
     training = train()
-    training.press("Save a checkpoint")
-    training.press("Measure layers")
+    training.press("Save a checkpoint", by)
+    training.press("Measure layers", by)
     training.wait_for(lambda: training.events("checkpoint") and training.events("layers"), "both events")
     assert (training.run / training.events("checkpoint")[0]["file"]).is_file()
     (group,) = training.events("layers")[0]["groups"]
@@ -199,19 +212,36 @@ def test_checkpoint_and_layers_on_request(train: Callable[..., Training]) -> Non
     training.stop()
 
 
-def test_a_tab_reopened_in_mid_training_shows_the_whole_history(
-    lab: Any, train: Callable[..., Training]
-) -> None:
-    training = train()
+def test_a_tab_closed_and_reopened_in_mid_training_shows_the_whole_history(lab: Any) -> None:
+    fit = TRAIN.format(folder="runs/reopened", epochs=ENDLESS)
+    training = Training(lab.open(lab.write("reopened", SETUP, fit)), lab.project / "runs/reopened")
+    training.notebook.run_all()
+    training.wait_for_panel("running")
     training.notebook.save()
+    training.notebook.close()
     training.wait_for_epochs(len(training.events("epoch")) + 3)
-    again = Training(lab.open("notebooks/live.ipynb"), training.run)
+    again = Training(lab.open("notebooks/reopened.ipynb"), training.run)
     known = len(training.events("epoch"))
     again.wait_for(lambda: again.shown_epoch() >= known, "all epochs are shown again")
     assert "trained" not in again.notebook.text(1)  # `fit` has blocked the kernel all the time
-    again.panel.get_by_role("button", name="Stop now").click()
+    again.press("Stop now", "click")
     again.wait_for_panel("stopped by hand")
-    again.notebook.close()
+    again.notebook.shut_down()
+
+
+def test_an_interrupted_fit_is_told_and_can_be_started_again(train: Callable[..., Training]) -> None:
+    training = train()
+    training.notebook.page.evaluate("jupyterapp.commands.execute('notebook:interrupt-kernel')")
+    training.notebook.wait_for_kernel()
+    training.wait_for_panel("interrupted")
+    assert training.panel.get_by_role("button", name="Stop now").is_disabled()
+    (broken,) = training.events("broken")
+    assert broken["error"] == "KeyboardInterrupt"
+    again = TRAIN.format(folder="", epochs=ENDLESS).replace("run = wb.start_run", "#")
+    training.notebook.run_cell(1, again)
+    training.wait_for_panel("running")
+    training.stop()
+    training.wait_for_panel("stopped by hand")
 
 
 def test_a_saved_notebook_shows_the_curves_without_kernel_and_run_folder(

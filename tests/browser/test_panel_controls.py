@@ -9,6 +9,7 @@ from panel_driver import append, event, train, wait_for_text
 pytestmark = pytest.mark.browser
 
 
+@pytest.mark.parametrize("by", ["click", "key"])
 @pytest.mark.parametrize(
     ("name", "action", "value"),
     [
@@ -20,12 +21,15 @@ pytestmark = pytest.mark.browser
     ],
 )
 def test_button_asks_until_the_log_confirms(
-    show: Callable[..., Any], name: str, action: str, value: Any
+    show: Callable[..., Any], name: str, action: str, value: Any, by: str
 ) -> None:
     page = show({"run": train(2)})
     button = page.get_by_role("button", name=name)
     page.locator("button:enabled", has_text=name).wait_for()
-    button.press("Enter")
+    if by == "click":
+        button.click()
+    else:
+        button.press("Enter")
     wait_for_text(page, "Asked to")
     assert page.evaluate("asked") == [["run", action, value]]
     place = {"by": "panel", "epoch": 2, "step": 7}

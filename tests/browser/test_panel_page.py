@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from panel_driver import append, event, label, lines, train, wait_for_label, wait_for_text
+from panel_driver import CONTRAST, append, event, label, lines, train, wait_for_label, wait_for_text
 
 import workbench as wb
 from workbench.dashboards.panel import RunsPanel, full_bundle
@@ -230,6 +230,23 @@ def test_fits_any_width(show: Callable[..., Any], width: int) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     charts = [each.bounding_box() for each in page.locator("figure").all()[:2]]
     assert (charts[0]["y"] == charts[1]["y"]) is (width == 1200)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_can_be_read_in_light_and_dark(show: Callable[..., Any], page: Any, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)
+    finding = {"rule": "overfitting", "advice": "Stop.", "evidence": {"gap": 0.3}, "source": "", "epoch": 1}
+    told = [
+        event("finding", **finding | {"rule": severity}, severity=severity, message=f"A told {severity}.")
+        for severity in ("info", "warning", "error")
+    ]
+    show({"run": [*train(3, steps=9), *told]})
+    wait_for_text(page, "A told error.")
+    label(page, "loss")
+    contrast, text = page.evaluate(CONTRAST)
+    background = page.evaluate("getComputedStyle(document.querySelector('.wb-panel')).backgroundColor")
+    assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 28)"}[scheme]
+    assert contrast >= 4.5, text
 
 
 def test_saved_page_draws_its_snapshot_from_one_script(page: Any, project: Path) -> None:

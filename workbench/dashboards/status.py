@@ -4,10 +4,13 @@ import math
 import statistics
 from collections import deque
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from workbench.controls import CHECKPOINT, LEARNING_RATE, MEASURE_LAYERS, NOW, PATIENCE, PAUSE, STOP
+from workbench.events import read_events
 from workbench.findings import drop_lighter
+from workbench.runs import EVENTS_FILE
 
 Event = Mapping[str, Any]
 
@@ -16,6 +19,13 @@ STEERING = frozenset({STOP, LEARNING_RATE, PATIENCE})  # what makes it another e
 
 _PACE_SECONDS = 10.0  # the pace is a mean over about this time
 _PACE_EPOCHS = 5  # the time left follows the median of these
+
+
+def is_training(run_folder: Path) -> bool:
+    """Tell whether `fit` is under way in a run folder, as far as its log tells."""
+    status = TrainingStatus()
+    status.take(read_events(run_folder / EVENTS_FILE))
+    return status.under_way
 
 
 class TrainingStatus:
