@@ -189,7 +189,8 @@ def test_learning_rate_and_patience_are_changed_from_their_fields(
         if by == "key":
             field.press("Enter")
         else:
-            training.panel.locator("form", has=field).get_by_role("button", name="Apply").click()
+            form = training.panel.locator("form", has=training.notebook.page.get_by_label(label, exact=True))
+            form.get_by_role("button", name="Apply").click()
     training.wait_for(lambda: len(training.events("control")) == 2, "both changes")
     training.wait_for_epochs(len(training.events("epoch")) + 2)
     rate, patience = training.events("control")
