@@ -32,6 +32,7 @@ model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(10, activation=
 model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
 """
 TRAIN = """\
+model.optimizer.learning_rate = 0.01
 run = wb.start_run({folder!r}, parameters=dict(batch_size=8))
 wb.live(run)
 history = model.fit(
