@@ -16,8 +16,8 @@ class EventLines:
 
     Each line is an object with `time` (seconds since the epoch) and `event`:
 
-        step      `step` (the label), `state`, `attempt`, `reason`, `run` (the folder), `seconds`, `metrics` of
-                  a step that is done, and `error`: null unless it failed, else with cell, source and output
+        step      `step` (the label), `state`, `attempt`, `reason`, `run` (the folder), `seconds`, `metrics`
+                  of a step that is done, and `error`: null, or with cell, source and output
         training  `step` and `of`: an event of the run's log
         report    `path`
         end       `pipeline`, `status` (the exit status) and `states`, how many steps ended in each

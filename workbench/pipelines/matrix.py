@@ -40,12 +40,12 @@ def expand_matrix(matrix: Any, where: str) -> list[Choice]:
             f"`matrix` of {where} is {matrix!r}.\nGive `{{seed: [0, 1, 2]}}`, or a list of choices"
             " as in `[{seed: 0, epochs: 5}, {seed: 1, epochs: 10}]`."
         )
-    seen: list[str] = []
+    seen: set[str] = set()
     for choice in choices:
         shown = ",".join(f"{key}={text}" for key, text in choice.texts.items())
         if shown in seen:
             raise WorkbenchError(f"The matrix of {where} has the choice {shown} twice.\nName it once.")
-        seen.append(shown)
+        seen.add(shown)
     return choices
 
 

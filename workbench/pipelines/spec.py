@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ class Step:
     retries: int = 0  # after the kernel's death or a timeout
     env: dict[str, str] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def label(self) -> str:
         """The name with the matrix values: `train[seed=0]`."""
         if not self.choice:
