@@ -186,6 +186,8 @@ def _attaches(node: ast.stmt) -> bool:
 
 def _is_signpost(node: ast.stmt) -> bool:
     """Tell whether a statement of a lazy package only says where its names are, or what it is."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names] == ["lazy_loader"]
     if isinstance(node, ast.Assign):
         return _attaches(node) or ast.unparse(node.targets[0]).startswith("__")
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)  # the docstring

@@ -87,14 +87,13 @@ class _Job:
     step: StepState
     demand: Demand
     began: float = field(default_factory=time.monotonic)
+    ended: float | None = None  # when the notebook had run
     future: "concurrent.futures.Future[None]" = field(init=False)
     execution: "Execution | None" = None  # the present attempt
 
     def look(self) -> None:
         """Take over how far the notebook is, and look after it."""
-        if self.future.done():
-            return
-        self.step.seconds = time.monotonic() - self.began
+        self.step.seconds = (self.ended or time.monotonic()) - self.began
         if self.execution is not None:
             self.execution.watch()
             self.step.cell, self.step.cells = self.execution.cell, self.execution.cells
@@ -203,8 +202,8 @@ class _Runner:
                 if self._stopping or not left or error.failure.kind not in RETRIED:
                     raise
         _refuse_unfinished(step)
-        step.seconds = time.monotonic() - job.began
-        step.memory = max(step.memory, job.execution.memory if job.execution else 0)
+        job.ended = time.monotonic()
+        job.look()
         self.plan.complete(step)
 
     def _execution(self, step: StepState, demand: Demand) -> "Execution":
