@@ -27,6 +27,7 @@ LAYERS = (
     "pipelines",
     "dashboards",
     "reports",
+    "batch",
     "cli",
     "__main__",
 )

@@ -16,7 +16,8 @@ import pytest
 from workbench.cli import main
 from workbench.errors import WorkbenchError
 from workbench.pipelines import load_pipeline, plan_pipeline, run_pipeline
-from workbench.pipelines.notebooks import normalize_code, read_notebook
+from workbench.pipelines.notebooks import read_notebook
+from workbench.pipelines.source import normalize_code
 from workbench.pipelines.spec import resolve_parameters
 from workbench.runs import open_run
 
@@ -79,7 +80,9 @@ def test_parameter_that_papermill_cannot_set_is_refused(write_notebook: Writer, 
 def test_comments_spacing_and_quotes_do_not_change_normalized_code() -> None:
     assert normalize_code("a = 'x'  # why\n\nb=1") == normalize_code('a = "x"\nb = 1\n')
     assert normalize_code("a = 1") != normalize_code("a = 2")
-    assert normalize_code("%time a") == "%time a"
+    assert normalize_code("%time a\nb=1") == normalize_code("%time a\nb = 1  # why")
+    assert normalize_code("%time a") != normalize_code("%time b")
+    assert normalize_code("%%bash\nls ~") == "%%bash\nls ~"
 
 
 @pytest.mark.parametrize(
@@ -309,13 +312,13 @@ def test_plain_notebook_without_a_run_is_a_step_too(write_notebook: Writer, writ
     assert run_pipeline(load_pipeline(pipeline)).steps[0].state == "fresh"
 
 
-def test_deleted_run_folder_is_made_again(write_notebook: Writer, write_pipeline: Writer) -> None:
+def test_damaged_run_folder_is_kept_and_made_again(write_notebook: Writer, write_pipeline: Writer) -> None:
     write_notebook("work.ipynb", PARAMETERS, RECORD)
     pipeline = write_pipeline({"steps": {"a": {"notebook": "notebooks/work.ipynb"}}})
     (step,) = run_pipeline(load_pipeline(pipeline)).steps
     (step.folder / "executed.ipynb").unlink()
     (planned,) = plan_pipeline(load_pipeline(pipeline)).steps
-    assert planned.reason == "its run folder is gone or incomplete"
+    assert planned.reason == f"executed.ipynb is gone in {step.folder.name}"
     assert planned.folder != step.folder  # a finished folder is never opened for writing again
     assert run_pipeline(load_pipeline(pipeline)).steps[0].state == "done"
 

@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "evaluation": ["read_predictions", "write_predictions"],
         "findings": ["Finding"],
         "models": ["build_model"],
+        "pipelines": ["run_pipeline"],
         "reports": ["build_report"],
         "runs": ["Run", "find_runs", "open_run", "project_root", "start_run"],
         "training": ["callbacks"],

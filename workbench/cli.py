@@ -6,7 +6,6 @@ Exit status: 0 done; 1 a step failed; 2 the call or a file is wrong; 130 interru
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -20,6 +19,12 @@ _pipeline_argument = click.argument("pipeline", default=DEFAULT_PIPELINE)
 _overrides_option = click.option(
     "-p", "overrides", multiple=True, metavar="NAME=VALUE", help="Set a parameter of the notebooks."
 )
+_until_option = click.option(
+    "--until", multiple=True, metavar="STEP", help="Run only STEP, such as train[seed=2], and what it needs."
+)
+_force_option = click.option(
+    "--force", multiple=True, metavar="STEP", help="Run STEP even if nothing changed."
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,27 +37,34 @@ def commands(debug: bool) -> None:
 @commands.command()
 @_pipeline_argument
 @_overrides_option
+@_until_option
+@_force_option
+@click.option("--jobs", type=click.IntRange(1), help="Steps at once; by default what cores and memory bear.")
 @click.option("--dry-run", is_flag=True, help="Say what would run, and why, and stop.")
-def run(pipeline: str, overrides: tuple[str, ...], dry_run: bool) -> int:
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), default="text", help="json: an event a line."
+)
+def run(
+    pipeline: str,
+    overrides: tuple[str, ...],
+    until: tuple[str, ...],
+    force: tuple[str, ...],
+    jobs: int | None,
+    dry_run: bool,
+    log_format: str,
+) -> int:
     """Run what changed of PIPELINE (a file, or a name in pipelines/), then build its report."""
-    from rich.console import Console
-
-    from workbench.dashboards.progress import show_progress
-    from workbench.pipelines import load_pipeline, plan_pipeline, run_pipeline
+    from workbench.pipelines import load_pipeline, plan_pipeline
 
     loaded = load_pipeline(pipeline, _parse_overrides(overrides))
     if dry_run:
-        for step in plan_pipeline(loaded).steps:
-            click.echo(f"{step.label}  {'fresh' if step.state == 'fresh' else f'would run: {step.reason}'}")
+        for step in plan_pipeline(loaded, until=until, force=force).steps:
+            if step.wanted:
+                click.echo(f"{step.label}  {step.describe('would run')}")
         return 0
-    with show_progress(Console()) as watch:
-        state = run_pipeline(loaded, watch)
-    failed = [step for step in state.steps if step.state == "failed"]
-    for step in failed:
-        _print_failure(step)
-    _build_report(state.folder)
-    click.echo("Explore: make lab")
-    return 1 if failed else 0
+    from workbench.batch import run_batch
+
+    return run_batch(loaded, until, force, jobs, as_json=log_format == "json")
 
 
 @commands.command()
@@ -60,13 +72,16 @@ def run(pipeline: str, overrides: tuple[str, ...], dry_run: bool) -> int:
 @_overrides_option
 def status(pipeline: str, overrides: tuple[str, ...]) -> int:
     """Say which steps of PIPELINE are fresh, which are stale, and why."""
-    from workbench.pipelines import load_pipeline, plan_pipeline
+    from workbench.pipelines import load_pipeline
+    from workbench.pipelines.planning import Plan
 
-    steps = plan_pipeline(load_pipeline(pipeline, _parse_overrides(overrides))).steps
-    width = max(len(step.label) for step in steps)
-    for step in steps:
-        word = "fresh" if step.state == "fresh" else f"stale: {step.reason}"
-        click.echo(f"{step.label:<{width}}  {word}")
+    plan = Plan(load_pipeline(pipeline, _parse_overrides(overrides)))
+    width = max(len(step.label) for step in plan.state.steps)
+    for step in plan.state.steps:
+        click.echo(f"{step.label:<{width}}  {step.describe('stale')}")
+    for text, labels in plan.dynamic_imports().items():
+        steps = ", ".join(labels[:3]) + f" and {len(labels) - 3} more" * (len(labels) > 3)
+        click.echo(f"Cannot be followed, so changes behind it go unnoticed: {text} ({steps})")
     return 0
 
 
@@ -98,10 +113,26 @@ def stop(run: str, after_epoch: bool) -> int:
 @_pipeline_argument
 def report(pipeline: str) -> int:
     """Build reports/<name>.html from the runs that PIPELINE has."""
+    from workbench.batch import rebuild_report
     from workbench.pipelines import load_pipeline
-    from workbench.pipelines.runner import runs_folder
 
-    _build_report(runs_folder(load_pipeline(pipeline)))
+    click.echo(f"Report: {rebuild_report(load_pipeline(pipeline))}")
+    return 0
+
+
+@commands.command()
+@click.option("--yes", is_flag=True, help="Remove without asking.")
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and stop.")
+def clean(yes: bool, dry_run: bool) -> int:
+    """Remove the run folders that no pipeline and no report refers to, after showing them."""
+    from workbench.batch import describe_removable
+    from workbench.pipelines import find_removable, remove_runs
+
+    found = find_removable()
+    for line in describe_removable(found):
+        click.echo(line)
+    if found and not dry_run and (yes or click.confirm("Remove them?")):
+        click.echo(f"Removed {remove_runs(found)} run folders.")
     return 0
 
 
@@ -129,11 +160,13 @@ def data(name: str | None) -> int:
 @commands.command(context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1)
 def lab(arguments: tuple[str, ...]) -> int:
-    """Open JupyterLab at the first notebook, on this machine only; ARGUMENTS go to JupyterLab."""
+    """Open JupyterLab at the first notebook, on this machine only; ARGUMENTS go to JupyterLab;
+    a notebook among them is opened instead."""
     from workbench.runs import project_root
 
     root = project_root()
-    start = [START_NOTEBOOK] if (root / START_NOTEBOOK).is_file() else []
+    named = any(argument.endswith(".ipynb") for argument in arguments)
+    start = [START_NOTEBOOK] if not named and (root / START_NOTEBOOK).is_file() else []
     command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", *arguments, *start]
     return subprocess.call(command, cwd=root)
 
@@ -194,25 +227,3 @@ def _training_folders(run: str) -> list[Path]:
             "Ctrl-C where the pipeline runs stops it as a whole."
         )
     return training
-
-
-def _build_report(folder: Path) -> None:
-    from workbench.reports import build_report
-    from workbench.runs import show_path
-
-    click.echo(f"Report: {show_path(build_report(folder))}")
-
-
-def _print_failure(step: Any) -> None:
-    from workbench.pipelines.runner import EXECUTED_FILE
-    from workbench.runs import show_path
-
-    failure = step.failure
-    where = f", code cell {failure.cell} of {failure.cells}" if failure.cell else ""
-    click.echo(f"\nFailed: {step.label}{where}", err=True)
-    for line in failure.source.splitlines():
-        click.echo(f"    {line}", err=True)
-    if failure.output:
-        click.echo(f"  last output:\n{failure.output}", err=True)
-    click.echo(f"  {failure.error}", err=True)
-    click.echo(f"  executed notebook: {show_path(step.folder / EXECUTED_FILE)}\n", err=True)

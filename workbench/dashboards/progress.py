@@ -1,8 +1,8 @@
-"""What a terminal shows of a running pipeline: a live table, or plain lines where it is no terminal."""
+"""What a terminal shows of a running pipeline: a live table, plain lines where it is no terminal, or JSON."""
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -13,7 +13,8 @@ from rich.text import Text
 
 from workbench.dashboards.status import TrainingStatus, describe_control, describe_finding
 from workbench.events import EventReader
-from workbench.pipelines.runner import PipelineState, StepState, Watch
+from workbench.pipelines import PipelineState, StepState
+from workbench.pipelines.state import Watch
 from workbench.runs import EVENTS_FILE, show_path
 
 SECONDS_BETWEEN_LINES = 5.0  # of a training, where there is no live table
@@ -29,6 +30,8 @@ STYLES = {
 }
 _MOST_METRICS = 3
 _MOST_REMARKS = 3  # below the live table; in the end all of them stand there
+_MOST_ROWS = 40  # of the live table: a taller one than the terminal would not move
+_LESS_TELLING = ("pending", "fresh", "done")  # steps that are left out first
 
 
 @contextmanager
@@ -94,8 +97,12 @@ class _TableView:
         for name in ("step", "state", "cell", "epoch", "latest metrics"):
             self._table.add_column(name, no_wrap=name != "latest metrics")
         self._table.add_column("elapsed", justify="right", no_wrap=True)
+        shown = _choose_rows(state.steps)
         for step in state.steps:
-            self._table.add_row(*self._row(step))
+            row = self._row(step)
+            if step.label in shown:
+                self._table.add_row(*row)
+        self._table.caption = _describe_rest(state, len(shown))
         return Group(self._table, *self._remarks()[-_MOST_REMARKS:])
 
     def conclude(self) -> Group:
@@ -111,20 +118,27 @@ class _TableView:
         ]
 
     def _row(self, step: StepState) -> list[Text]:
-        training = self._trainings.setdefault(step.label, _training(step))
-        training.follow(step)
+        training = self._training(step)
         cells = [
             step.label,
-            step.state,
+            step.state if step.attempt == 1 else f"{step.state} (attempt {step.attempt})",
             f"{step.cell}/{step.cells}" if step.cells and step.state == "running" else "",
-            training.status.describe_epoch(),
-            self._latest(step, training.status),
+            training.describe_epoch(),
+            self._latest(step, training),
             format_seconds(step.seconds) if step.seconds else "",
         ]
         return [
             Text(cell, style=STYLES[step.state] if place == 1 else "", overflow="ellipsis")
             for place, cell in enumerate(cells)
         ]
+
+    def _training(self, step: StepState) -> TrainingStatus:
+        """Return how the step's training stands; of a step that waits there is none."""
+        if step.folder is None:
+            return TrainingStatus()
+        training = self._trainings.setdefault(step.label, _Training(EventReader(step.folder / EVENTS_FILE)))
+        training.follow(step)
+        return training.status
 
     def _latest(self, step: StepState, status: TrainingStatus) -> str:
         if step.failure:
@@ -148,9 +162,13 @@ class _LineView:
 
     def update(self, state: PipelineState) -> None:
         for step in state.steps:
-            training = self._trainings.setdefault(step.label, _training(step))
             if self._seen.get(step.label) in (None, "pending"):
                 self._announce(step)
+            if step.folder is None:
+                continue
+            if step.label not in self._trainings:
+                self._trainings[step.label] = _Training(EventReader(step.folder / EVENTS_FILE))
+            training = self._trainings[step.label]
             ended = training.follow(step)
             for lines in training.remarks:
                 self._print(step.label, *lines)
@@ -192,5 +210,18 @@ def _describe(step: StepState) -> str:
     }[step.state]
 
 
-def _training(step: StepState) -> _Training:
-    return _Training(EventReader(step.folder / EVENTS_FILE))
+def _choose_rows(steps: Sequence[StepState]) -> set[str]:
+    """Return the labels of the steps that the live table has room for: what runs or failed comes first."""
+    order = sorted(steps, key=lambda step: step.state in _LESS_TELLING)
+    return {step.label for step in order[:_MOST_ROWS]}
+
+
+def _describe_rest(state: PipelineState, shown: int) -> str | None:
+    """Return what stands below the table: how many steps it leaves out, and about how long it still takes."""
+    parts = []
+    if len(state.steps) > shown:
+        ended = sum(step.is_settled for step in state.steps)
+        parts.append(f"{len(state.steps) - shown} more steps; {ended} of {len(state.steps)} are done")
+    if state.running and state.seconds_left is not None:
+        parts.append(f"about {format_seconds(state.seconds_left)} left")
+    return "; ".join(parts) or None

@@ -32,7 +32,8 @@ def load_catalog(section: str = "datasets") -> dict[str, dict[str, Any]]:
 
     path = catalog_path()
     try:
-        catalog = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML has it
+        catalog = yaml.load(path.read_text(encoding="utf-8"), loader)
         entries = catalog[section]
     except FileNotFoundError:
         return {}

@@ -1,17 +1,20 @@
 """Pipelines: notebooks as steps that run when their inputs changed.
 
-A pipeline file (`spec`) is checked against its notebooks (`notebooks`), compared with earlier runs
-(`fingerprints`), and run (`runner`, by `execution`).
+A pipeline file (`loading`) becomes steps (`spec`), which are compared with earlier runs (`planning`) by what
+they depend on (`fingerprints`, `imports`), and run (`runner`, by `execution`).
 """
 
-from workbench.pipelines.runner import PipelineState, StepState, plan_pipeline, run_pipeline
-from workbench.pipelines.spec import Pipeline, load_pipeline
+import lazy_loader
 
-__all__ = [
-    "Pipeline",
-    "PipelineState",
-    "StepState",
-    "load_pipeline",
-    "plan_pipeline",
-    "run_pipeline",
-]
+# Saying that nothing changed needs none of what runs notebooks.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "cleaning": ["find_removable", "remove_runs"],
+        "loading": ["load_pipeline"],
+        "planning": ["plan_pipeline"],
+        "runner": ["run_pipeline"],
+        "spec": ["Pipeline"],
+        "state": ["PipelineState", "StepState"],
+    },
+)

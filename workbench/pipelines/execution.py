@@ -1,9 +1,10 @@
-"""Execute one notebook with papermill; the only module that imports it."""
+"""Execute one notebook with papermill; with `saving`, the only module that imports it."""
 
 import asyncio
 import functools
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,27 @@ from jupyter_client.kernelspec import NoSuchKernel
 from jupyter_core.utils import ensure_event_loop
 from nbclient.exceptions import DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
-from papermill.engines import NBClientEngine, NotebookExecutionManager, papermill_engines
+from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 from papermill.iorw import LocalHandler, papermill_io
 
-from workbench.pipelines.failure import Failure, StepFailed
-from workbench.runs import write_text
+from workbench.pipelines.failure import (
+    DIED,
+    INTERRUPTED,
+    RAISED,
+    TIMEOUT,
+    UNWRITABLE,
+    Failure,
+    StepFailed,
+    explain_unwritable,
+)
+from workbench.pipelines.processes import peak_memory
+from workbench.pipelines.saving import SavingManager
+from workbench.runs import process_identity, write_text
 
 KERNEL_LOG = "kernel.log"  # what the kernel's process printed outside of its cells
+START_TIMEOUT = 180  # seconds that a kernel has to answer
+PATIENCE = 10.0  # seconds that an interrupted cell has to end before its kernel is killed
 
 _ENGINE = "workbench"
 _SCHEME = "atomic://"
@@ -28,22 +42,29 @@ _SCHEME = "atomic://"
 
 @dataclass
 class Execution:
-    """One notebook under way; other threads may look at `cell` and `cells`, and interrupt or kill it."""
+    """One notebook under way; other threads may look at its fields, and interrupt or kill it."""
 
     notebook: Path
     output: Path
     parameters: Mapping[str, Any]
     env: Mapping[str, str]  # added to the environment of the kernel
+    timeout: float | None = None  # seconds
+    kernel_name: str | None = None  # None for the one that the notebook names
+    started: Callable[[dict[str, Any] | None], None] = lambda process: None  # told the kernel's process
     cell: int = 0  # code cells started
     cells: int = 0
-    interrupted: bool = False
+    memory: int = 0  # bytes, the peak so far
+    stopped: str = ""  # INTERRUPTED or TIMEOUT once `interrupt` was called
+    _began: float = field(default_factory=time.monotonic, repr=False)
+    _kill_at: float = field(default=float("inf"), repr=False)
     _client: "_Client | None" = field(default=None, repr=False)
 
     def run(self) -> None:
         """Execute the notebook in a kernel of its own that starts in the notebook's folder.
 
         Raises:
-            StepFailed: A cell raised, the kernel died or none could be started, or `interrupt` was called.
+            StepFailed: A cell raised, the kernel died or none could be started, the executed notebook
+                cannot be written, or `interrupt` was called.
         """
         _register()
         try:
@@ -52,19 +73,35 @@ class Execution:
                 f"{_SCHEME}{self.output}",
                 dict(self.parameters),
                 engine_name=_ENGINE,
+                kernel_name=self.kernel_name,
                 progress_bar=False,
+                start_timeout=START_TIMEOUT,
                 execution=self,
             )
         except PapermillExecutionError as error:
-            raise StepFailed(self._failure(f"{error.ename}: {error.evalue}")) from error
+            raise StepFailed(self._failure(f"{error.ename}: {error.evalue}", RAISED)) from error
         except (DeadKernelError, NoSuchKernel, RuntimeError) as error:
-            raise StepFailed(self._failure(f"The kernel died or did not start: {error}")) from error
+            raise StepFailed(self._failure(self._describe_death(error), DIED)) from error
         except _StoppedBetweenCells as error:
-            raise StepFailed(self._failure("Interrupted between two cells")) from error
+            raise StepFailed(self._failure("Interrupted between two cells", RAISED)) from error
+        except OSError as error:
+            text = explain_unwritable(error) or f"{type(error).__name__}: {error}"
+            raise StepFailed(self._failure(text, UNWRITABLE)) from error
 
-    def interrupt(self) -> None:
-        """Interrupt the running cell as Ctrl-C would in the notebook."""
-        self.interrupted = True
+    def watch(self) -> None:
+        """Look after the notebook; to be called several times a second from another thread."""
+        now = time.monotonic()
+        self.memory = max(self.memory, peak_memory(self._pid()))
+        if self.timeout is not None and not self.stopped and now - self._began > self.timeout:
+            self.interrupt(TIMEOUT)
+        if now > self._kill_at:
+            self._kill_at = float("inf")
+            self.kill()
+
+    def interrupt(self, why: str = INTERRUPTED) -> None:
+        """Interrupt the running cell as Ctrl-C would; `watch` kills its kernel if that takes too long."""
+        self.stopped = self.stopped or why
+        self._kill_at = time.monotonic() + PATIENCE
         if self._client is not None:
             self._client.send("interrupt_kernel")
 
@@ -73,13 +110,27 @@ class Execution:
         if self._client is not None:
             self._client.send("shutdown_kernel", now=True)
 
-    def _failure(self, error: str) -> Failure:
+    def _pid(self) -> int | None:
+        provisioner = getattr(self._client and self._client.km, "provisioner", None)
+        return getattr(provisioner, "pid", None)
+
+    def _describe_death(self, error: Exception) -> str:
+        if not self.cell:
+            return f"No kernel could be started: {error}"
+        used = f" It had used {self.memory / 2**30:.1f} GiB of memory." if self.memory else ""
+        return f"The kernel died ({error}): it was killed, crashed or ran out of memory.{used}"
+
+    def _failure(self, error: str, kind: str) -> Failure:
+        if self.stopped == TIMEOUT:
+            error, kind = f"Timed out after {self.timeout:g} s (`timeout` of the step)", TIMEOUT
+        elif self.stopped:
+            kind = INTERRUPTED
         if self._client is None or not self.cell:
-            return Failure(error)
+            return Failure(error, kind=kind)
         cell = self._client.code_cells()[self.cell - 1]
         printed = "".join(item.text for item in cell.outputs if item.output_type == "stream")
         last = "\n".join(printed.splitlines()[-10:])
-        return Failure(error, self.cell, self.cells, cell.source, last)
+        return Failure(error, self.cell, self.cells, cell.source, last, kind)
 
 
 class _StoppedBetweenCells(Exception):
@@ -87,17 +138,31 @@ class _StoppedBetweenCells(Exception):
 
 
 class _Engine(NBClientEngine):
-    """Papermill's own engine, whose kernel has the environment and folder that the execution says."""
+    """Papermill's own engine, with another way of saving and a kernel as the execution says."""
 
     @classmethod
-    def execute_managed_notebook(
+    def execute_notebook(
         cls,
-        nb_man: NotebookExecutionManager,
+        nb: Any,
         kernel_name: str,
         *,
         execution: Execution,
         start_timeout: int,
         **_: Any,  # papermill's options for logging, which the runner does not use
+    ) -> Any:
+        manager = SavingManager(nb, execution.output)
+        manager.notebook_start()
+        try:
+            cls.execute_managed_notebook(
+                manager, kernel_name, execution=execution, start_timeout=start_timeout
+            )
+        finally:
+            manager.notebook_complete()
+        return manager.nb
+
+    @classmethod
+    def execute_managed_notebook(
+        cls, nb_man: SavingManager, kernel_name: str, *, execution: Execution, start_timeout: int
     ) -> Any:
         client = _Client(nb_man, kernel_name=kernel_name, startup_timeout=start_timeout)
         client.execution = execution
@@ -119,17 +184,23 @@ class _Client(PapermillNotebookClient):
     def code_cells(self) -> list[Any]:
         return [cell for cell in self.nb.cells if cell.cell_type == "code"]
 
+    async def async_start_new_kernel(self, **options: Any) -> None:
+        self._loop = ensure_event_loop()
+        await super().async_start_new_kernel(**options)
+        pid = self.execution._pid()
+        self.execution.started(process_identity(pid) if pid else None)
+
     def execute_cell(self, cell: Any, cell_index: int, **options: Any) -> Any:
         self._loop = ensure_event_loop()
         if cell.cell_type == "code":
-            if self.execution.interrupted:
+            if self.execution.stopped:
                 raise _StoppedBetweenCells
             self.execution.cell += 1
         return super().execute_cell(cell, cell_index, **options)
 
     def send(self, request: str, **options: Any) -> None:
         """Ask the kernel's manager for something from another thread, while a cell runs."""
-        if self._loop is not None and self._loop.is_running():
+        if self._loop is not None and self._loop.is_running() and self.km is not None:
             asyncio.run_coroutine_threadsafe(getattr(self.km, request)(**options), self._loop)
 
 

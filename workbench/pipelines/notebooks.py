@@ -66,17 +66,6 @@ def read_notebook(path: Path) -> Notebook:
     return Notebook(path, parameters, tuple(code))
 
 
-def normalize_code(source: str) -> str:
-    """Return `source` without what does not change its meaning: comments, spacing, quotes.
-
-    A cell that is not plain Python (magics, shell lines) is returned as it is.
-    """
-    try:
-        return ast.dump(ast.parse(source))
-    except SyntaxError:
-        return source
-
-
 def _read_parameters(path: Path, source: str) -> dict[str, Parameter]:
     found = {}
     try:

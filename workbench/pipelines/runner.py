@@ -1,206 +1,262 @@
-"""Run a pipeline: what is fresh stays, what is stale runs, what cannot run is skipped.
-
-`plan_pipeline` says what would happen; `run_pipeline` does it and calls a view several times a second.
-"""
+"""Run a pipeline: what is fresh stays, what is stale runs, several at once; what cannot run is skipped."""
 
 import concurrent.futures
 import contextlib
-import dataclasses
-import itertools
-import os
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from workbench.pipelines.failure import Failure, StepFailed
-from workbench.pipelines.fingerprints import explain_change, fingerprint, fingerprint_parts
-from workbench.pipelines.spec import Pipeline, Step, resolve_parameters
-from workbench.runs import (
-    RUN_FILE,
-    STATE_FILE,
-    STEP_FILE,
-    open_run,
-    process_identity,
-    project_root,
-    read_json,
-    show_path,
-    write_json,
-)
+from workbench.errors import WorkbenchError
+from workbench.pipelines.capacity import UNKNOWN_MEMORY, Capacity, Demand, step_environment
+from workbench.pipelines.estimate import estimate_seconds
+from workbench.pipelines.failure import RETRIED, Failure, StepFailed, explain_unwritable
+from workbench.pipelines.loading import load_pipeline
+from workbench.pipelines.locking import locked
+from workbench.pipelines.overrides import Overrides
+from workbench.pipelines.planning import Plan
+from workbench.pipelines.processes import MARK, end_orphan
+from workbench.pipelines.records import EXECUTED_FILE
+from workbench.pipelines.spec import Pipeline
+from workbench.pipelines.state import PipelineState, StateWriter, StepState, Watch
+from workbench.runs import RUN_FILE, read_json
 
-EXECUTED_FILE = "executed.ipynb"
-INTERRUPT_PATIENCE = 10.0  # seconds that an interrupted cell has to end before its kernel is killed
+if TYPE_CHECKING:
+    from workbench.pipelines.execution import Execution
 
-
-@dataclass
-class StepState:
-    """A step and how it stands; the runner writes it, views read it."""
-
-    step: Step
-    parts: dict[str, Any]
-    fingerprint: str
-    folder: Path
-    state: str  # pending, fresh, running, done, failed, skipped or interrupted
-    reason: str = ""  # why it is stale or was skipped
-    started: float = 0.0  # seconds since the epoch
-    seconds: float = 0.0
-    cell: int = 0  # code cells started
-    cells: int = 0
-    failure: Failure | None = None
-
-    @property
-    def label(self) -> str:
-        """The step's name with its matrix values."""
-        return self.step.label
-
-    def metrics(self) -> dict[str, float]:
-        """Return the final metrics that the run recorded."""
-        return open_run(self.folder).metrics if (self.folder / RUN_FILE).is_file() else {}
+TICK = 0.1  # seconds between two looks at what runs
 
 
-@dataclass
-class PipelineState:
-    """All steps of a pipeline in running order."""
+def run_pipeline(
+    pipeline: str | Path | Pipeline,
+    *,
+    parameters: Overrides | None = None,
+    until: Sequence[str] = (),
+    force: Sequence[str] = (),
+    jobs: int | None = None,
+    watch: Watch = lambda state: None,
+    waiting: Callable[[str], None] = lambda owner: None,
+) -> PipelineState:
+    """Run the stale steps of a pipeline, each notebook in a kernel of its own, as many at once as fit.
 
-    pipeline: Pipeline
-    steps: list[StepState] = field(default_factory=list)
-    running: bool = False
-
-    @property
-    def folder(self) -> Path:
-        """The folder that holds the pipeline's run folders and `state.json`."""
-        return runs_folder(self.pipeline)
-
-
-Watch = Callable[[PipelineState], None]
-
-
-def runs_folder(pipeline: Pipeline) -> Path:
-    """Return the folder of a pipeline's runs."""
-    return project_root() / "runs" / pipeline.name
-
-
-def plan_pipeline(pipeline: Pipeline) -> PipelineState:
-    """Tell for every step whether it is fresh, and if not, why.
-
-    Raises:
-        WorkbenchError: The data of a step are not there.
-    """
-    plan = PipelineState(pipeline)
-    fingerprints: dict[str, str] = {}
-    for step in pipeline.steps:
-        parts = fingerprint_parts(step, {label: fingerprints[label] for label in step.needs})
-        mark = fingerprints[step.label] = fingerprint(parts)
-        folder = _find_folder(plan.folder / f"{step.folder_name}-{mark[:8]}", step)
-        fresh = _is_complete(folder, step)
-        reason = "" if fresh else _why_stale(plan.folder, step, parts, mark)
-        plan.steps.append(StepState(step, parts, mark, folder, "fresh" if fresh else "pending", reason))
-    return plan
-
-
-def run_pipeline(pipeline: Pipeline, watch: Watch = lambda state: None) -> PipelineState:
-    """Run the stale steps one after the other, each notebook in a kernel of its own.
-
-    A failed step stops what depends on it; the rest runs.
+    A failed step stops what depends on it; the rest runs. A step whose result is what it was before does not
+    make the steps after it run again.
 
     Args:
-        pipeline: From `load_pipeline`.
+        pipeline: A file, a name in `pipelines/`, or what `load_pipeline` returned.
+        parameters: Values over those of the file, as `-p` on the command line.
+        until: Run only these steps (`"train"`, `"train[seed=2]"`) and what they need.
+        force: Run these steps although nothing changed.
+        jobs: Steps at once; by default as many as cores and free memory bear.
         watch: Called several times a second with how things stand.
+        waiting: Called with a description of another process that runs the pipeline, before waiting for it.
+
+    Returns:
+        The state and the run folder of every step: `run_pipeline("quickstart")["prepare_digits"].folder`.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C; the kernel has ended and what there is has been saved.
+        WorkbenchError: The pipeline, its notebooks or data do not work, or `runs/` cannot be written.
+        KeyboardInterrupt: Ctrl-C; the kernels have ended and what there is has been saved.
     """
-    state = plan_pipeline(pipeline)
-    state.folder.mkdir(parents=True, exist_ok=True)
-    state.running = True
+    if not isinstance(pipeline, Pipeline):
+        pipeline = load_pipeline(pipeline, parameters)
+    plan = Plan(pipeline, until=until, force=force)
+    if plan.state.is_settled:
+        with contextlib.suppress(OSError):  # a read-only runs/ holds all that was asked for
+            StateWriter(plan.state).write_if_changed()
+        return plan.state
     try:
-        _run_steps(state, watch)
-    finally:
-        state.running = False
-        _write_state(state)
-    return state
+        pipeline.folder.mkdir(parents=True, exist_ok=True)
+        with locked(pipeline.folder, waiting=waiting):
+            plan = Plan(pipeline, until=until, force=force)  # another runner may have finished steps
+            _Runner(plan, jobs, watch).run()
+    except OSError as error:
+        message = explain_unwritable(error)
+        if not message:
+            raise
+        raise WorkbenchError(message) from error
+    return plan.state
 
 
-def _run_steps(state: PipelineState, watch: Watch) -> None:
-    _write_state(state)
-    for step in state.steps:
-        broken = [
-            other.label
-            for other in state.steps
-            if other.label in step.step.needs and other.state not in ("fresh", "done")
-        ]
+@dataclass
+class _Job:
+    """A step under way in a thread of its own."""
+
+    step: StepState
+    demand: Demand
+    began: float = field(default_factory=time.monotonic)
+    ended: float | None = None  # when the notebook had run
+    future: "concurrent.futures.Future[None]" = field(init=False)
+    execution: "Execution | None" = None  # the present attempt
+
+    def look(self) -> None:
+        """Take over how far the notebook is, and look after it."""
+        self.step.seconds = (self.ended or time.monotonic()) - self.began
+        if self.execution is not None:
+            self.execution.watch()
+            self.step.cell, self.step.cells = self.execution.cell, self.execution.cells
+            self.step.memory = max(self.step.memory, self.execution.memory)
+
+
+class _Runner:
+    """Starts steps when what they need has run and the machine bears them, and collects how they ended."""
+
+    def __init__(self, plan: Plan, jobs: int | None, watch: Watch) -> None:
+        self.plan = plan
+        self.state = plan.state
+        self._watch = watch
+        self._capacity = Capacity(jobs)
+        self._writer = StateWriter(plan.state)
+        self._jobs: list[_Job] = []
+        self._stopping = False
+
+    def run(self) -> None:
+        """Run what is stale; return when nothing runs and nothing more can."""
+        self.state.running = True
+        try:
+            self._watch(self.state)
+            with _without_slow_imports():
+                from workbench.pipelines.execution import Execution
+            self._execution_type = Execution
+            with concurrent.futures.ThreadPoolExecutor(max_workers=len(self.state.steps)) as pool:
+                try:
+                    self._run_all(pool)
+                except BaseException:
+                    self._stop()
+                    raise
+        finally:
+            self.state.running = False
+            self._writer.write(at_once=True)
+
+    def _run_all(self, pool: concurrent.futures.Executor) -> None:
+        waiting = [step for step in self.state.steps if step.wanted and not step.is_settled]
+        while waiting or self._jobs:
+            waiting = [step for step in waiting if not self._start(step, pool)]
+            self.state.seconds_left = estimate_seconds(self.state)
+            self._writer.write()
+            self._watch(self.state)
+            if self._jobs:
+                futures = [job.future for job in self._jobs]
+                concurrent.futures.wait(futures, TICK, return_when=concurrent.futures.FIRST_COMPLETED)
+            self._collect()
+        self._watch(self.state)
+
+    def _start(self, step: StepState, pool: concurrent.futures.Executor) -> bool:
+        """Start a step, or settle it without running; return whether it needs no more attention."""
+        needed = [self.plan.by_label[label] for label in step.step.needs]
+        broken = [other.label for other in needed if other.state in ("failed", "skipped", "interrupted")]
         if broken:
             step.state, step.reason = "skipped", f"{', '.join(broken)} failed or was skipped"
-        elif step.state == "pending":
-            _run_step(state, step, watch)
-        _write_state(state)
-        watch(state)
+            return True
+        if not all(other.is_settled for other in needed):
+            return False
+        if not step.fingerprint or (step.same_as and step.same_as.is_settled):
+            self.plan.settle(step)
+        if step.is_settled:
+            return True
+        if step.same_as is not None:
+            return self._follow(step, step.same_as)
+        running = [replace(job.demand, used=job.step.memory) for job in self._jobs]
+        demand = self._demand(step, running)
+        if demand is None or not self._capacity.admits(demand, running):
+            return False
+        self._launch(step, demand, pool)
+        return True
 
+    def _follow(self, step: StepState, other: StepState) -> bool:
+        """Let a step end as the one ends that does the same work."""
+        if other.state in ("failed", "skipped", "interrupted"):
+            step.state, step.reason = "skipped", f"{other.label}, which does the same work, failed"
+            return True
+        return False
 
-def _run_step(state: PipelineState, step: StepState, watch: Watch) -> None:
-    from workbench.pipelines.execution import Execution  # papermill takes seconds to import
+    def _demand(self, step: StepState, running: Sequence[Demand]) -> Demand | None:
+        """Return what a step will take; None while there is no GPU for it."""
+        device = self._capacity.free_device(step.parts["packages"], running)
+        if device is None:
+            return None
+        return Demand(step.step.threads, step.expected_memory or UNKNOWN_MEMORY, device=device)
 
-    step.state, step.started = "running", time.time()
-    _write_step(state, step)
-    _write_state(state)
-    execution = Execution(
-        step.step.notebook.path,
-        step.folder / EXECUTED_FILE,
-        _parameters(state, step),
-        _thread_variables(step.step.threads),
-    )
-    try:
-        _wait(execution, step, lambda: watch(state))
+    def _launch(self, step: StepState, demand: Demand, pool: concurrent.futures.Executor) -> None:
+        end_orphan(step.folder)
+        step.folder.mkdir(parents=True, exist_ok=True)
+        step.state, step.started = "running", time.time()
+        self.plan.write_record(step, "running")
+        job = _Job(step, demand)
+        job.future = pool.submit(self._work, job)
+        self._jobs.append(job)
+
+    def _work(self, job: _Job) -> None:
+        """Execute the notebook, again if its kernel dies and the step says so; seal what it made."""
+        step = job.step
+        for attempt in range(1, step.step.retries + 2):
+            step.attempt = attempt
+            try:
+                job.execution = self._execution(step, job.demand)
+                job.execution.run()
+                break
+            except StepFailed as error:
+                left = attempt <= step.step.retries
+                if self._stopping or not left or error.failure.kind not in RETRIED:
+                    raise
         _refuse_unfinished(step)
-        step.state = "done"
-        _write_step(state, step)
-    except StepFailed as error:
-        step.state, step.failure = "failed", error.failure
-    except KeyboardInterrupt:
-        step.state = "interrupted"
-        raise
-    finally:
-        step.seconds = time.time() - step.started
-        _write_state(state)
+        job.ended = time.monotonic()
+        job.look()
+        self.plan.complete(step)
 
+    def _execution(self, step: StepState, demand: Demand) -> "Execution":
+        return self._execution_type(
+            step.step.notebook.path,
+            step.folder / EXECUTED_FILE,
+            self.plan.parameters(step),
+            step_environment(step.step.threads, demand.device) | step.step.env | {MARK: str(step.folder)},
+            step.step.timeout,
+            started=lambda process: self.plan.write_record(step, "running", kernel=process),
+        )
 
-def _wait(execution: Any, step: StepState, watch: Callable[[], None]) -> None:
-    """Run the notebook in a thread; on Ctrl-C interrupt its kernel, and kill it if that takes too long."""
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        future = pool.submit(execution.run)
+    def _collect(self) -> None:
+        """Note how the steps stand that run, and how those ended that do not any more."""
+        for job in list(self._jobs):
+            job.look()
+            if job.future.done():
+                self._jobs.remove(job)
+                self._end(job)
+
+    def _end(self, job: _Job) -> None:
+        step = job.step
         try:
-            while not concurrent.futures.wait([future], timeout=0.2).done:
-                step.seconds = time.time() - step.started
-                step.cell, step.cells = execution.cell, execution.cells
-                watch()
-        except KeyboardInterrupt:
-            with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C: wait no longer
-                execution.interrupt()
-                concurrent.futures.wait([future], timeout=INTERRUPT_PATIENCE)
-            execution.kill()
-            raise
-        future.result()
+            job.future.result()
+            step.state = "done"
+        except StepFailed as error:
+            step.state = "interrupted" if self._stopping else "failed"
+            step.failure = error.failure
+            self.plan.write_record(step, step.state)
 
-
-def _parameters(state: PipelineState, step: StepState) -> dict[str, Any]:
-    """Return the notebook's parameters with run folders in place of references."""
-    folders = {other.label: [show_path(other.folder)] for other in state.steps}
-    for name, labels in state.pipeline.labels_of.items():
-        folders[name] = [folders[label][0] for label in labels]
-    parameters = resolve_parameters(step.step, folders)
-    if _records_run(step.step):
-        parameters["run_dir"] = show_path(step.folder)
-    return parameters
-
-
-def _thread_variables(threads: int) -> dict[str, str]:
-    names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-    return dict.fromkeys(names, str(threads))
+    def _stop(self) -> None:
+        """Interrupt what runs, and wait until it has ended; its executed notebooks are saved."""
+        self._stopping = True
+        with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C: wait no longer
+            for job in self._jobs:
+                if job.execution is not None:
+                    job.execution.interrupt()
+            while not all(job.future.done() for job in self._jobs):
+                time.sleep(TICK)
+                for job in self._jobs:
+                    job.look()
+        for job in self._jobs:
+            if job.execution is not None:
+                job.execution.kill()
+        for job in list(self._jobs):
+            concurrent.futures.wait([job.future])
+            with contextlib.suppress(OSError):  # what stopped the runner may be a full disk
+                self._end(job)
+        self._jobs.clear()
 
 
 def _refuse_unfinished(step: StepState) -> None:
-    if not _records_run(step.step):
+    if not step.step.records_run:
         return
     if (read_json(step.folder / RUN_FILE) or {}).get("status") != "finished":
         raise StepFailed(
@@ -211,89 +267,17 @@ def _refuse_unfinished(step: StepState) -> None:
         )
 
 
-def _find_folder(base: Path, step: Step) -> Path:
-    """Return the complete folder of this fingerprint, else one that can be written."""
-    for number in itertools.count(1):
-        folder = base if number == 1 else base.with_name(f"{base.name}-{number}")
-        finished = (read_json(folder / RUN_FILE) or {}).get("status") == "finished"
-        if _is_complete(folder, step) or not finished:
-            return folder
-    raise AssertionError("unreachable")
+@contextlib.contextmanager
+def _without_slow_imports() -> Iterator[None]:
+    """Hide two optional libraries while papermill is imported, which is then done in half the time.
 
-
-def _is_complete(folder: Path, step: Step) -> bool:
-    """Tell whether the notebook ran to its end there and its results are still there."""
-    if not (read_json(folder / STEP_FILE) or {}).get("complete"):
-        return False
-    if not (folder / EXECUTED_FILE).is_file():
-        return False
-    finished = (read_json(folder / RUN_FILE) or {}).get("status") == "finished"
-    return finished or not _records_run(step)
-
-
-def _records_run(step: Step) -> bool:
-    """Tell whether the notebook writes a run; any other notebook only leaves its executed copy."""
-    return "run_dir" in step.notebook.parameters
-
-
-def _why_stale(folder: Path, step: Step, parts: dict[str, Any], mark: str) -> str:
-    earlier = [
-        record
-        for file in folder.glob(f"*/{STEP_FILE}")
-        if (record := read_json(file)) and record["label"] == step.label
-    ]
-    if not earlier:
-        return "never run"
-    complete = [record for record in earlier if record["complete"]]
-    if any(record["fingerprint"] == mark for record in complete):
-        return "its run folder is gone or incomplete"
-    if any(record["fingerprint"] == mark for record in earlier):
-        return "did not finish"
-    newest = max(complete or earlier, key=lambda record: record["started"])
-    return explain_change(newest["parts"], parts)
-
-
-def _write_step(state: PipelineState, step: StepState) -> None:
-    """Write who the run folder belongs to, before the kernel starts and when it has ended well."""
-    step.folder.mkdir(parents=True, exist_ok=True)
-    record = {
-        "pipeline": state.pipeline.name,
-        "step": step.step.name,
-        "label": step.label,
-        "matrix": step.step.matrix,
-        "notebook": show_path(step.step.notebook.path),
-        "threads": step.step.threads,
-        "fingerprint": step.fingerprint,
-        "parts": step.parts,
-        "started": step.started,
-        "complete": step.state == "done",
-    }
-    write_json(step.folder / STEP_FILE, record)
-
-
-def _write_state(state: PipelineState) -> None:
-    """Write which run folder is each step's current one."""
-    steps = {}
-    for step in state.steps:
-        steps[step.label] = {
-            "step": step.step.name,
-            "state": "done" if step.state == "fresh" else step.state,
-            "run": show_path(step.folder) if step.state not in ("pending", "skipped") else "",
-            "fingerprint": step.fingerprint,
-            "notebook": show_path(step.step.notebook.path),
-            "reason": step.reason,
-            "started": step.started,
-            "seconds": step.seconds,
-            "error": dataclasses.asdict(step.failure) if step.failure else None,
-        }
-    write_json(
-        state.folder / STATE_FILE,
-        {
-            "pipeline": state.pipeline.name,
-            "title": state.pipeline.title,
-            "file": show_path(state.pipeline.file),
-            "status": "running" if state.running else "ended",
-            "process": process_identity(os.getpid()),
-            "steps": steps,
-        },
-    )
+    jsonschema would build a grammar for internationalized addresses, and papermill looks for Hadoop.
+    """
+    hidden: dict[str, Any] = {name: None for name in ("rfc3987_syntax", "pyarrow") if name not in sys.modules}
+    sys.modules.update(hidden)
+    try:
+        yield
+    finally:
+        for name in hidden:
+            if sys.modules.get(name, name) is None:
+                del sys.modules[name]
