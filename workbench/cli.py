@@ -103,6 +103,27 @@ def report(pipeline: str) -> int:
 
 
 @commands.command()
+@click.argument("runs", nargs=-1, required=True)
+@click.option("--measure", default="accuracy", show_default=True, help="What to compare by.")
+@click.option("--baselines", is_flag=True, help="Fit the baselines of the dataset and compare with them too.")
+@click.option("--correction", type=click.Choice(["holm", "bh"]), default="holm", show_default=True)
+@click.option("--find", "difference", type=float, help="Say how many seeds a DIFFERENCE such as 0.01 needs.")
+def compare(
+    runs: tuple[str, ...], measure: str, baselines: bool, correction: str, difference: float | None
+) -> int:
+    """Compare the models of finished RUNS, or of pipelines, and say what the data carry."""
+    from rich.console import Console
+
+    from workbench.dashboards.verdicts import print_verdict
+    from workbench.evaluation import compare as compare_runs
+
+    folders = [folder for run in runs for folder in _compared_folders(run)]
+    for verdict in compare_runs(folders, measure, baselines=baselines, correction=correction):
+        print_verdict(verdict, Console(), difference)
+    return 0
+
+
+@commands.command()
 @click.argument("name", required=False)
 def data(name: str | None) -> int:
     """List the data catalog, or fetch and check its entry NAME."""
@@ -164,6 +185,21 @@ def _parse_overrides(texts: tuple[str, ...]) -> dict[str, str]:
             raise WorkbenchError(f"-p {text} is not NAME=VALUE.\nWrite it as in `-p epochs=3`.")
         overrides[name] = value
     return overrides
+
+
+def _compared_folders(run: str) -> list[str]:
+    """Return the run folder that was named, or those of a pipeline's finished trainings."""
+    from workbench.evaluation.predictions import PREDICTIONS_FILE
+    from workbench.runs import RUN_FILE, STATE_FILE, read_json, resolve_path
+
+    if (resolve_path(run) / RUN_FILE).is_file():
+        return [run]
+    states = (resolve_path(run) / STATE_FILE, resolve_path("runs") / Path(run).stem / STATE_FILE)
+    state = next(filter(None, map(read_json, states)), None)
+    if state is None:
+        return [run]  # what reads it says what is missing
+    folders = [step["run"] for step in state["steps"].values() if step["run"]]
+    return [folder for folder in folders if (resolve_path(folder) / PREDICTIONS_FILE).is_file()]
 
 
 def _running_folders(run: str) -> list[Path]:
