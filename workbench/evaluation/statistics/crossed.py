@@ -5,8 +5,13 @@ https://arxiv.org/abs/2103.03098). Every seed is tested on the same samples, so 
 analysis is that of readers and cases by Obuchowski and Rockette (1995,
 https://doi.org/10.1080/03610919508813243), with seeds in the place of readers: the variance between seeds
 already holds what a seed adds to the noise of the samples, and the samples add the covariance that two
-different seeds have in common, found by the bootstrap. The degrees of freedom follow Hillis (2007,
-https://doi.org/10.1002/sim.2532) and Welch. `tests/test_coverage.py` simulates the coverage.
+different seeds have in common, found by the bootstrap.
+
+The degrees of freedom are those of Welch for the seeds and n - 1 for the samples, joined as the harmonic
+mean weighted by their parts of the variance. Satterthwaite's rule, which takes the squares of these parts
+(Hillis 2007, https://doi.org/10.1002/sim.2532), relies on a variance that three seeds hardly tell: its
+intervals cover 91 to 97 in 100 with three seeds, those of this rule 94 to 97. `tests/test_coverage.py`
+simulates it.
 """
 
 from dataclasses import dataclass
@@ -97,8 +102,12 @@ def _within(covariance: np.ndarray) -> float:
 def _combine(value: float, groups: list[np.ndarray], sample_variance: float, samples: int) -> Crossed:
     sample_variance = max(sample_variance, 0.0)
     parts = [(group.var(ddof=1) / len(group), len(group) - 1) for group in groups if len(group) > 1]
-    parts.append((sample_variance, max(samples - 1, 1)))
-    total = sum(variance for variance, _ in parts)
-    spread = sum(variance**2 / freedom for variance, freedom in parts)
-    freedom = total**2 / spread if spread else np.inf
-    return Crossed(value, float(total - sample_variance), sample_variance, float(freedom))
+    seed_variance = float(sum(variance for variance, _ in parts))
+    total = seed_variance + sample_variance
+    if total == 0:
+        return Crossed(value, 0.0, 0.0, np.inf)
+    inverse = sample_variance / total / max(samples - 1, 1)
+    if seed_variance:
+        welch = seed_variance**2 / sum(variance**2 / freedom for variance, freedom in parts)
+        inverse += seed_variance / total / welch
+    return Crossed(value, seed_variance, sample_variance, float(1 / inverse))

@@ -80,7 +80,7 @@ def _power(
     total = from_seeds + sample_variance
     if total == 0:
         return 1.0
-    freedom = 2 * (seeds - 1) * (total / from_seeds) ** 2 if from_seeds else np.inf
+    freedom = 2 * (seeds - 1) * total / from_seeds if from_seeds else np.inf
     critical = stats.t.ppf((1 + level) / 2, freedom)
     shift = difference / np.sqrt(total)
     if not np.isfinite(freedom) or freedom > 1e6:
