@@ -137,6 +137,27 @@ def clean(yes: bool, dry_run: bool) -> int:
 
 
 @commands.command()
+@click.argument("runs", nargs=-1, required=True)
+@click.option("--measure", default="accuracy", show_default=True, help="What to compare by.")
+@click.option("--baselines", is_flag=True, help="Fit the baselines of the dataset and compare with them too.")
+@click.option("--correction", type=click.Choice(["holm", "bh"]), default="holm", show_default=True)
+@click.option("--find", "difference", type=float, help="Say how many seeds a DIFFERENCE such as 0.01 needs.")
+def compare(
+    runs: tuple[str, ...], measure: str, baselines: bool, correction: str, difference: float | None
+) -> int:
+    """Compare the models of finished RUNS, or of pipelines, and say what the data carry."""
+    from rich.console import Console
+
+    from workbench.dashboards.verdicts import print_verdict
+    from workbench.evaluation import compare as compare_runs
+
+    folders = [folder for run in runs for folder in _compared_folders(run)]
+    for verdict in compare_runs(folders, measure, baselines=baselines, correction=correction):
+        print_verdict(verdict, Console(), difference)
+    return 0
+
+
+@commands.command()
 @click.argument("name", required=False)
 def data(name: str | None) -> int:
     """List the data catalog, or fetch and check its entry NAME."""
@@ -202,14 +223,13 @@ def _parse_overrides(texts: tuple[str, ...]) -> dict[str, str]:
     return overrides
 
 
-def _training_folders(run: str) -> list[Path]:
-    """Return the run folder that was named, or those of a pipeline's steps that train now."""
-    from workbench.dashboards.status import is_training
-    from workbench.runs import RUN_FILE, STATE_FILE, is_running, read_json, resolve_path
+def _named_folders(run: str) -> dict[str, Path] | None:
+    """Return the run folders of a pipeline's steps by label, None where a run folder itself was named."""
+    from workbench.runs import RUN_FILE, STATE_FILE, read_json, resolve_path
 
     folder = resolve_path(run)
     if (folder / RUN_FILE).is_file():
-        return [folder]
+        return None
     states = [folder / STATE_FILE, resolve_path("runs") / Path(run).stem / STATE_FILE]
     state = next(filter(None, map(read_json, states)), None)
     if state is None:
@@ -217,8 +237,28 @@ def _training_folders(run: str) -> list[Path]:
             f"{run} is no run folder and no pipeline that was ever run.\n"
             "Give the path of a run folder, such as runs/quickstart/train-…, or a pipeline's name."
         )
-    folders = {label: resolve_path(step["run"]) for label, step in state["steps"].items() if step["run"]}
-    running = {label: folder for label, folder in folders.items() if is_running(folder)}
+    return {label: resolve_path(step["run"]) for label, step in state["steps"].items() if step["run"]}
+
+
+def _compared_folders(run: str) -> list[Path]:
+    """Return the run folder that was named, or those of a pipeline's finished trainings."""
+    from workbench.evaluation.predictions import PREDICTIONS_FILE
+
+    steps = _named_folders(run)
+    if steps is None:
+        return [Path(run)]
+    return [folder for folder in steps.values() if (folder / PREDICTIONS_FILE).is_file()]
+
+
+def _training_folders(run: str) -> list[Path]:
+    """Return the run folder that was named, or those of a pipeline's steps that train now."""
+    from workbench.dashboards.status import is_training
+    from workbench.runs import is_running, resolve_path
+
+    steps = _named_folders(run)
+    if steps is None:
+        return [resolve_path(run)]
+    running = {label: folder for label, folder in steps.items() if is_running(folder)}
     training = [folder for folder in running.values() if is_training(folder)]
     if not training:
         others = f"{', '.join(running)} runs, and does not train" if running else "none of its steps runs"

@@ -12,6 +12,7 @@ from workbench.runs import show_path
 if TYPE_CHECKING:
     from workbench.datasets import Dataset, Split
     from workbench.evaluation.results import Result
+    from workbench.evaluation.verdicts import Verdict
 
 GROUP = ["dataset", "model", "kind"]  # columns that name the rows of one model in a summary
 
@@ -98,6 +99,60 @@ def table_classes(groups: Mapping[str, Sequence["Result"]]) -> pd.DataFrame:
         table.insert(0, "model", model)
         tables.append(table.astype({"support": int}))
     return pd.concat(tables, ignore_index=True)
+
+
+def table_estimates(verdict: "Verdict") -> pd.DataFrame:
+    """Return one row for each model, best first: its measure, where the interval lies, and every single run.
+
+    The column `reported` is what to write: the value with its 95 % interval, rounded to what that carries.
+    """
+    rows = [
+        {
+            "dataset": verdict.dataset,
+            "model": estimate.model,
+            "kind": estimate.kind,
+            "measure": verdict.measure,
+            "reported": str(estimate),
+            "value": estimate.value,
+            "low": estimate.low,
+            "high": estimate.high,
+            "sd_over_seeds": estimate.deviation,
+            "runs": len(estimate.values),
+            "every_run": " ".join(f"{value:.4f}" for value in estimate.values),
+            "interval": estimate.method,
+            "note": estimate.note,
+        }
+        for estimate in verdict.estimates
+    ]
+    return pd.DataFrame(rows)
+
+
+def table_pairs(verdict: "Verdict") -> pd.DataFrame:
+    """Return one row for each pair of models: difference, interval, p-values, test, effect, assumptions."""
+    from workbench.evaluation.rounding import format_estimate
+
+    rows = [
+        {
+            "better": pair.better,
+            "worse": pair.worse,
+            "reported": format_estimate(pair.difference, pair.low, pair.high),
+            "separated": "yes" if pair.separates() else "no",
+            "p": pair.p_value,
+            "p_adjusted": pair.adjusted,
+            "effect": pair.effect,
+            "difference": pair.difference,
+            "low": pair.low,
+            "high": pair.high,
+            "test": "; ".join(filter(None, (pair.test, verdict.correction))),
+            "assumptions": "; ".join(pair.assumptions),
+            "checked": "; ".join(pair.checks),
+            "note": pair.note,
+        }
+        for pair in verdict.pairs
+    ]
+    columns = ["better", "worse", "reported", "separated", "p", "p_adjusted", "effect", "difference", "low"]
+    columns += ["high", "test", "assumptions", "checked", "note"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def table_confusions(counts: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame:

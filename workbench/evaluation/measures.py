@@ -1,6 +1,7 @@
-"""Measures of a classifier on a test set, all computed by scikit-learn."""
+"""Measures of a classifier on a test set, computed by scikit-learn where it has them."""
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -8,9 +9,74 @@ from sklearn import metrics
 from sklearn.exceptions import UndefinedMetricWarning
 
 from workbench.errors import WorkbenchError
+from workbench.evaluation.calibration import measure_calibration_error
 from workbench.evaluation.predictions import Predictions
+from workbench.evaluation.statistics import compute_measure
 
 MEASURES = ["accuracy", "macro_f1", "log_loss"]  # in the order of tables
+TOP = 5  # guesses that top-k accuracy allows
+
+# How people write each measure, and whether it is a share, so that differences are told in points.
+_NAMES = {
+    "accuracy": ("accuracy", True),
+    "balanced_accuracy": ("balanced accuracy", True),
+    "macro_f1": ("macro-F1", True),
+    "weighted_f1": ("weighted F1", True),
+    "log_loss": ("log loss", False),
+    "brier": ("Brier score", False),
+    "kappa": ("Cohen's kappa", False),
+    "matthews": ("Matthews correlation", False),
+    "roc_auc": ("ROC area", False),
+    "pr_auc": ("PR area", False),
+    f"top_{TOP}": (f"top-{TOP} accuracy", True),
+    "calibration_error": ("expected calibration error", False),
+}
+_LOWER_IS_BETTER = ("log_loss", "brier", "calibration_error")
+
+
+def describe_measure(measure: str) -> str:
+    """Return a measure's name as people write it."""
+    return _NAMES[measure][0] if measure in _NAMES else measure.replace("_", " ")
+
+
+def scale_of(measure: str) -> tuple[float, str]:
+    """Return by what a difference of a measure is multiplied, and the unit that it then has."""
+    return (100, " points") if _NAMES.get(measure, ("", False))[1] else (1, "")
+
+
+def is_lower_better(measure: str) -> bool:
+    """Tell whether a smaller value of the measure is the better one."""
+    return measure in _LOWER_IS_BETTER
+
+
+def measure_predictions(predictions: Predictions) -> dict[str, float]:
+    """Return every measure of a classifier by name.
+
+    The areas under the ROC and the precision-recall curve are means over the classes, each against the
+    rest. A measure that these samples do not define is NaN: the areas where the test set holds one class
+    only, kappa and the correlation of Matthews where nothing varies. Top-5 accuracy exists from six classes
+    on.
+
+    Raises:
+        WorkbenchError: There is no sample.
+    """
+    found = evaluate_predictions(predictions)
+    labels, probabilities = predictions.labels, predictions.probabilities
+    guesses = probabilities.argmax(axis=1)
+    constant = len(np.unique(labels)) == 1 or len(np.unique(guesses)) == 1
+    alike = len(np.unique(np.concatenate([labels, guesses]))) == 1
+    found["balanced_accuracy"] = float(np.nanmean(measure_classes(predictions)["recall"]))
+    found["weighted_f1"] = float(metrics.f1_score(labels, guesses, average="weighted", zero_division=0))
+    found["kappa"] = np.nan if alike else float(metrics.cohen_kappa_score(labels, guesses))
+    found["matthews"] = np.nan if constant else float(metrics.matthews_corrcoef(labels, guesses))
+    found["roc_auc"] = _mean_over_classes(metrics.roc_auc_score, predictions)
+    found["pr_auc"] = _mean_over_classes(metrics.average_precision_score, predictions)
+    if probabilities.shape[1] > TOP:
+        best = np.argpartition(probabilities, -TOP, axis=1)[:, -TOP:]
+        found[f"top_{TOP}"] = float((best == labels[:, None]).any(axis=1).mean())
+    found["brier"] = float(compute_measure("brier", [predictions])[0])
+    found["calibration_error"] = measure_calibration_error(predictions)
+    return found
 
 
 def evaluate_predictions(predictions: Predictions) -> dict[str, float]:
@@ -62,6 +128,16 @@ def measure_classes(predictions: Predictions) -> pd.DataFrame:
         )
     columns = {"precision": precision, "recall": recall, "f1": f1, "support": support}
     return pd.DataFrame({"class": predictions.class_names, **columns})
+
+
+def _mean_over_classes(score: Callable[[np.ndarray, np.ndarray], float], predictions: Predictions) -> float:
+    """Return the mean of a score of each class against the rest, over the classes that occur."""
+    present = np.unique(predictions.labels)
+    if len(present) < 2:
+        return np.nan
+    return float(
+        np.mean([score(predictions.labels == each, predictions.probabilities[:, each]) for each in present])
+    )
 
 
 def _log_loss(predictions: Predictions) -> float:

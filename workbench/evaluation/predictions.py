@@ -1,10 +1,10 @@
 """Predicted probabilities of a test set, stored in the run folder of the model that made them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -12,27 +12,40 @@ from workbench.errors import WorkbenchError
 from workbench.runs import Run, resolve_path, show_path
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from workbench.datasets import Split
 
+T = TypeVar("T")
+
 PREDICTIONS_FILE = "artifacts/predictions.parquet"
+PARTS = {"test": PREDICTIONS_FILE, "val": "artifacts/predictions_val.parquet"}
 SUM_TOLERANCE = 0.02  # what rounding in bfloat16 may leave of a softmax over many classes
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says about every sample of a test set."""
+    """What a model says about every sample of a test set.
+
+    Raises:
+        WorkbenchError: The numbers are no probabilities of these samples and classes.
+    """
 
     ids: np.ndarray  # (n,) str
     labels: np.ndarray  # (n,) int64, the true classes
     probabilities: np.ndarray  # (n, k) float32
     class_names: tuple[str, ...]  # k names
 
+    def __post_init__(self) -> None:
+        _check_shape(self.probabilities, len(self.labels), len(self.class_names))
+        _check_probabilities(self.probabilities)
+
     def __len__(self) -> int:
         return len(self.labels)
 
 
 def write_predictions(
-    run: Run, split: "Split", probabilities: np.ndarray, class_names: Sequence[str]
+    run: Run, split: "Split", probabilities: np.ndarray, class_names: Sequence[str], part: str = "test"
 ) -> Path:
     """Store a model's predictions for a split as `artifacts/predictions.parquet` of its run.
 
@@ -43,60 +56,87 @@ def write_predictions(
         split: The test set, n samples in the order of `probabilities`.
         probabilities: (n, k), rows that sum to 1, such as the output of a softmax.
         class_names: k names.
+        part: "test", or "val" for the validation set, on which temperatures are fitted; it is stored as
+            `artifacts/predictions_val.parquet`.
 
     Raises:
         WorkbenchError: The numbers are not probabilities of these samples and classes.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     values = np.asarray(probabilities, dtype=np.float32)
-    _check_shape(values, len(split), len(class_names))
-    _check_probabilities(values)
+    Predictions(split.ids, split.y, values, tuple(class_names))
     _check_samples(split.ids, split.y, len(class_names))
-    columns = {"id": pa.array(split.ids.tolist(), pa.string()), "label": np.asarray(split.y, np.int64)}
+    columns = {"id": split.ids.tolist(), "label": np.asarray(split.y, np.int64)}
     columns |= {f"p_{number}": column for number, column in enumerate(values.T)}
-    table = pa.table(columns)
     names = json.dumps(list(class_names), ensure_ascii=False)
-    path = run.artifacts / Path(PREDICTIONS_FILE).name
-    temporary = path.with_name(f".{path.name}.tmp")
-    pq.write_table(table.replace_schema_metadata({"class_names": names}), temporary)
-    return temporary.replace(path)
+    return write_table(run, Path(_file_of(part)).name, columns, {"class_names": names})
 
 
-def read_predictions(run_folder: str | Path) -> Predictions:
+def read_predictions(run_folder: str | Path, part: str = "test") -> Predictions:
     """Read the predictions that a run stored.
 
     Args:
         run_folder: The run's folder, relative to the project root.
+        part: "test" or "val".
 
     Raises:
-        WorkbenchError: The run stored none.
+        WorkbenchError: The run stored none, or numbers that are no probabilities.
+    """
+
+    def parse(table: "pa.Table") -> Predictions:
+        class_names = tuple(json.loads(table.schema.metadata[b"class_names"]))
+        columns = [table[f"p_{number}"].to_numpy() for number in range(len(class_names))]
+        return Predictions(
+            ids=np.array(table["id"].to_pylist(), dtype=str),
+            labels=table["label"].to_numpy(),
+            probabilities=np.stack(columns, axis=1) if columns else np.empty((len(table), 0), np.float32),
+            class_names=class_names,
+        )
+
+    return open_table(run_folder, _file_of(part), parse)
+
+
+def write_table(run: Run, name: str, columns: Mapping[str, Any], metadata: Mapping[str, str]) -> Path:
+    """Write columns with metadata as a Parquet file among the run's artifacts, whole or not at all."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = run.artifacts / name
+    temporary = path.with_name(f".{name}.tmp")
+    table = pa.table({key: pa.array(column) for key, column in columns.items()})
+    pq.write_table(table.replace_schema_metadata(dict(metadata)), temporary)
+    return temporary.replace(path)
+
+
+def open_table(run_folder: str | Path, file: str, parse: Callable[["pa.Table"], T]) -> T:
+    """Read a Parquet file of a run and make something of it.
+
+    Raises:
+        WorkbenchError: There is none, it is damaged, or `parse` refuses what it holds.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = resolve_path(run_folder) / PREDICTIONS_FILE
+    path = resolve_path(run_folder) / file
     try:
-        table = pq.read_table(path)
-        class_names = tuple(json.loads(table.schema.metadata[b"class_names"]))
+        return parse(pq.read_table(path))
     except FileNotFoundError:
         raise WorkbenchError(
-            f"The run {show_path(path.parents[1])} holds no {PREDICTIONS_FILE}, so it cannot be evaluated.\n"
+            f"The run {show_path(path.parents[1])} holds no {file}, so it cannot be evaluated.\n"
             "Give the run of a training notebook, which calls wb.write_predictions(run, dataset.test, …)."
         ) from None
+    except WorkbenchError as error:
+        raise WorkbenchError(f"{show_path(path)}: {error}") from error
     except (pa.ArrowInvalid, KeyError, TypeError) as error:
         raise WorkbenchError(
             f"{show_path(path)} is not a file of predictions: {error}.\n"
             "Run the training notebook again; wb.write_predictions writes the file."
         ) from error
-    columns = [table[f"p_{number}"].to_numpy() for number in range(len(class_names))]
-    return Predictions(
-        ids=np.array(table["id"].to_pylist(), dtype=str),
-        labels=table["label"].to_numpy(),
-        probabilities=np.stack(columns, axis=1) if columns else np.empty((len(table), 0), np.float32),
-        class_names=class_names,
-    )
+
+
+def _file_of(part: str) -> str:
+    if part not in PARTS:
+        raise WorkbenchError(f"There are no predictions of a part {part!r}.\nGive test or val.")
+    return PARTS[part]
 
 
 def _check_shape(values: np.ndarray, samples: int, classes: int) -> None:

@@ -42,19 +42,45 @@ def read_results(runs: Sequence[str]) -> list[Result]:
     Raises:
         WorkbenchError: A run is unfinished or has no predictions, or the test sets differ.
     """
-    records = [_open_finished(path) for path in runs]
-    results = [
-        Result(
-            model=model,
-            kind="model",
-            predictions=read_predictions(record.path),
-            seed=record.parameters.get("seed"),
-            run=record,
-        )
-        for record, model in zip(records, _name_models(records), strict=True)
-    ]
-    _check_same_test_set(results)
-    return results
+    groups = _group_by_test_set([_open_finished(path) for path in runs])
+    if len(groups) > 1:
+        raise _different_test_sets(groups)
+    return groups[0] if groups else []
+
+
+def read_result_groups(runs: Sequence[str]) -> list[list[Result]]:
+    """Read the predictions of finished runs that were tested on one or on several datasets.
+
+    Args:
+        runs: Run folders, relative to the project root.
+
+    Returns:
+        The results on each test set.
+
+    Raises:
+        WorkbenchError: A run is unfinished or has no predictions, or there are several test sets and not
+            every model was tested on each of them.
+    """
+    groups = _group_by_test_set([_open_finished(path) for path in runs])
+    designs = {
+        (group[0].run.dataset["name"], frozenset(result.model for result in group)) for group in groups
+    }
+    several_datasets = len({name for name, _ in designs}) == len(groups)
+    complete = len({models for _, models in designs}) == 1
+    if len(groups) > 1 and not (several_datasets and complete):
+        raise _different_test_sets(groups)
+    return groups
+
+
+def keep_different_seeds(results: Sequence[Result]) -> list[Result]:
+    """Return the results without those of a model and seed that were there before: they are no new draw."""
+    seen, kept = set(), []
+    for result in results:
+        key = (result.model, result.seed)
+        if result.seed is None or key not in seen:
+            kept.append(result)
+        seen.add(key)
+    return kept
 
 
 def load_test_data(results: Sequence[Result]) -> "Dataset":
@@ -121,6 +147,29 @@ def _open_finished(path: str) -> RunRecord:
     return record
 
 
+def _group_by_test_set(records: Sequence[RunRecord]) -> list[list[Result]]:
+    """Return the results of each test set: the same data, classes, samples and labels in the same order."""
+    tested: dict[tuple[Any, ...], list[tuple[RunRecord, Predictions]]] = {}
+    for record in records:
+        predictions = read_predictions(record.path)
+        key = (
+            record.dataset["name"],
+            predictions.class_names,
+            tuple(predictions.ids.tolist()),
+            predictions.labels.tobytes(),
+        )
+        tested.setdefault(key, []).append((record, predictions))
+    return [_name_results(members) for members in tested.values()]
+
+
+def _name_results(members: Sequence[tuple[RunRecord, Predictions]]) -> list[Result]:
+    names = _name_models([record for record, _ in members])
+    return [
+        Result(name, "model", predictions, record.parameters.get("seed"), record)
+        for name, (record, predictions) in zip(names, members, strict=True)
+    ]
+
+
 def _name_models(records: Sequence[RunRecord]) -> list[str]:
     """Return the name of each run's model, with the parameters in which its namesakes differ."""
     names = [record.details.get("model", record.name) for record in records]
@@ -131,10 +180,12 @@ def _name_models(records: Sequence[RunRecord]) -> list[str]:
 
 
 def _distinction(record: RunRecord, namesakes: Sequence[RunRecord]) -> str:
+    same_data = len({other.dataset["fingerprint"] for other in namesakes}) == 1
+    ignored = (*_NOT_THE_MODEL, "dataset") if same_data else _NOT_THE_MODEL  # it may have several names
     differing = [
         f"{key}={_spell(value)}"
         for key, value in record.parameters.items()
-        if key not in _NOT_THE_MODEL and any(r.parameters.get(key) != value for r in namesakes)
+        if key not in ignored and any(r.parameters.get(key) != value for r in namesakes)
     ]
     return f" ({', '.join(differing)})" if differing else ""
 
@@ -143,24 +194,15 @@ def _spell(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _check_same_test_set(results: Sequence[Result]) -> None:
-    tested: dict[tuple[Any, ...], list[str]] = {}
-    for result in results:
-        predictions = result.predictions
-        key = (
-            result.run.dataset["name"],
-            predictions.class_names,
-            tuple(predictions.ids.tolist()),
-            predictions.labels.tobytes(),
-        )
-        tested.setdefault(key, []).append(show_path(result.run.path))
-    if len(tested) > 1:
-        listing = "\n".join(
-            f"  {name}, {len(ids)} samples of {len(classes)} classes: {', '.join(runs)}"
-            for (name, classes, ids, _), runs in tested.items()
-        )
-        raise WorkbenchError(
-            f"The {len(results)} runs were tested on {len(tested)} different test sets:\n{listing}\n"
-            "Their measures cannot be compared. Evaluate each group by itself, or train all of them with "
-            "the same dataset, split_seed and fractions."
-        )
+def _different_test_sets(groups: Sequence[Sequence[Result]]) -> WorkbenchError:
+    listing = "\n".join(
+        f"  {group[0].run.dataset['name']}, fingerprint {group[0].run.dataset['fingerprint'][:12]}, "
+        f"{len(group[0].predictions)} samples of {len(group[0].predictions.class_names)} classes: "
+        f"{', '.join(show_path(result.run.path) for result in group)}"
+        for group in groups
+    )
+    return WorkbenchError(
+        f"The {sum(map(len, groups))} runs were tested on {len(groups)} different test sets:\n{listing}\n"
+        "Their measures cannot be compared. Evaluate each group by itself, or train all of them with "
+        "the same dataset, split_seed and fractions."
+    )

@@ -1,0 +1,208 @@
+"""What casts doubt on a comparison, noticed from run folders and predictions alone."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench.evaluation.measures import describe_measure, evaluate_predictions, scale_of
+from workbench.evaluation.results import Result, group_by_model, keep_different_seeds
+from workbench.evaluation.rounding import carried_decimals, join_names
+from workbench.findings import Finding
+from workbench.runs import RunRecord, find_runs, show_path
+
+if TYPE_CHECKING:
+    from workbench.evaluation.verdicts import Verdict
+
+_LOSS_TOLERANCE = 1e-4  # relative; Keras adds losses of batches up in float32
+_FINE_HALF_WIDTH = 0.005  # of a share: half a point, from which the first decimal of a percentage is noise
+_BENCHMARKS = "Bouthillier et al. 2021, https://arxiv.org/abs/2103.03098"
+_LEAKAGE = "Kapoor & Narayanan 2023, https://doi.org/10.1016/j.patter.2023.100804"
+
+
+def check_results(results: Sequence[Result], verdict: "Verdict") -> list[Finding]:
+    """Return what casts doubt on a comparison, the most severe first.
+
+    Args:
+        results: All results, with repeated seeds.
+        verdict: What was concluded from them.
+    """
+    found = [
+        *_find_test_data_in_training(results),
+        *_find_beaten_by_baseline(verdict),
+        *_find_dropped_seeds(results),
+        *_find_repeated_seeds(results),
+        *_find_few_seeds(results),
+        *_find_too_many_digits(verdict),
+        *_find_one_class(results),
+        *_find_constant_predictions(results),
+    ]
+    return sorted(found, key=lambda finding: -finding.rank)
+
+
+def _find_test_data_in_training(results: Sequence[Result]) -> Iterator[Finding]:
+    """Find runs whose validation during training gave the very loss and accuracy of the test set.
+
+    Whatever fed the training, early stopping, the best epoch and a schedule can only choose by what was
+    validated; and that two sets of samples agree in both numbers is as good as excluded.
+    """
+    for result in results:
+        if result.run is None:
+            continue
+        measured = evaluate_predictions(result.predictions)
+        for event in result.run.events():
+            if event["type"] == "epoch" and _is_measured_on_test(event["metrics"], measured):
+                path = show_path(result.run.path)
+                yield Finding(
+                    "test_data_in_training",
+                    "error",
+                    f"{result.model} was validated on the test data while it trained: in epoch "
+                    f"{event['epoch'] + 1} of {path} the validation gave the loss and the accuracy of the "
+                    "test set.",
+                    "Validate on dataset.val and train again; a test set that chose an epoch flatters it.",
+                    {
+                        "run": path,
+                        "val_loss": event["metrics"]["val_loss"],
+                        "test_loss": measured["log_loss"],
+                    },
+                    _LEAKAGE,
+                )
+                break
+
+
+def _is_measured_on_test(metrics: dict[str, Any], measured: dict[str, float]) -> bool:
+    loss, accuracy = metrics.get("val_loss"), metrics.get("val_accuracy")
+    if not isinstance(loss, float) or not isinstance(accuracy, float) or measured["log_loss"] == 0:
+        return False
+    close = abs(loss - measured["log_loss"]) <= _LOSS_TOLERANCE * measured["log_loss"]
+    return close and abs(accuracy - measured["accuracy"]) < 1e-6
+
+
+def _find_beaten_by_baseline(verdict: "Verdict") -> Iterator[Finding]:
+    baselines = [estimate for estimate in verdict.estimates if estimate.kind == "baseline"]
+    if not baselines:
+        return
+    best = baselines[0].model
+    for pair in verdict.pairs:
+        if best not in (pair.better, pair.worse) or (pair.worse == best and pair.separates()):
+            continue
+        model = pair.worse if pair.better == best else pair.better
+        if model in [baseline.model for baseline in baselines]:
+            continue
+        yield Finding(
+            "baseline_within_interval",
+            "warning",
+            f"{model} is not shown to beat the baseline {best}. {verdict.describe(pair)}",
+            "Claim no gain: report it, or bring more test samples, more seeds or a better model.",
+            {"difference": pair.difference, "low": pair.low, "high": pair.high, "p": pair.adjusted},
+            _BENCHMARKS,
+        )
+
+
+def _find_dropped_seeds(results: Sequence[Result]) -> Iterator[Finding]:
+    """Find runs beside those compared that differ from them in the seed alone."""
+    records = [result.run for result in results if result.run is not None]
+    known = {record.path for record in records}
+    folders = {record.path.parent for record in records if record.step is not None}
+    siblings = [other for folder in sorted(folders) for other in find_runs(folder) if other.path not in known]
+    for model, members in group_by_model(results).items():
+        own = [member.run for member in members if member.run is not None]
+        seeds = {run.parameters.get("seed") for run in own}
+        dropped = {
+            other.parameters["seed"]: other
+            for other in siblings
+            if other.parameters.get("seed") not in seeds and any(_differ_in_seed(other, run) for run in own)
+        }
+        if dropped:
+            listing = join_names([f"{seed} ({run.status})" for seed, run in sorted(dropped.items())])
+            yield Finding(
+                "dropped_seeds",
+                "warning",
+                f"{model} was also trained with the seed {listing}, which the comparison leaves out.",
+                "Take in every seed that was trained, the failed ones too: run them to their end.",
+                {"runs": [show_path(run.path) for run in dropped.values()]},
+                _BENCHMARKS,
+            )
+
+
+def _differ_in_seed(one: RunRecord, other: RunRecord) -> bool:
+    def rest(run: RunRecord) -> dict[str, Any]:
+        return {key: value for key, value in run.parameters.items() if key not in ("seed", "run_dir")}
+
+    return one.name == other.name and "seed" in one.parameters and rest(one) == rest(other)
+
+
+def _find_repeated_seeds(results: Sequence[Result]) -> Iterator[Finding]:
+    kept = {id(result) for result in keep_different_seeds(results)}
+    repeated = [result for result in results if id(result) not in kept]
+    if repeated:
+        names = join_names(sorted({f"{result.model} with seed {result.seed}" for result in repeated}))
+        yield Finding(
+            "repeated_seeds",
+            "warning",
+            f"There is more than one run of {names}; only the first counts, because the same seed again "
+            "is no new draw.",
+            "Give each seed once.",
+            {"runs": [show_path(result.run.path) for result in repeated if result.run]},
+        )
+
+
+def _find_few_seeds(results: Sequence[Result]) -> Iterator[Finding]:
+    groups = group_by_model(result for result in keep_different_seeds(results) if result.kind == "model")
+    few = {model: len(members) for model, members in groups.items() if len(members) < 3}
+    if few:
+        yield Finding(
+            "few_seeds",
+            "info",
+            f"The spread over seeds is not known of {join_names(list(few))}: fewer than three seeds.",
+            "Train five seeds, so that the claim is about the method and not about one lucky training.",
+            {"seeds": few},
+            _BENCHMARKS,
+        )
+
+
+def _find_too_many_digits(verdict: "Verdict") -> Iterator[Finding]:
+    scale, _ = scale_of(verdict.measure)
+    best = verdict.estimates[0]
+    half = (best.high - best.low) / 2
+    if scale != 100 or not half > _FINE_HALF_WIDTH:
+        return
+    decimals = carried_decimals(best.low * scale, best.high * scale)
+    name = describe_measure(verdict.measure)
+    yield Finding(
+        "few_test_samples",
+        "info",
+        f"{best.samples:,} {verdict.noun} leave the {name} of {best.model} open by "
+        f"{half * scale:.{max(decimals, 1)}f} points either way: further digits are noise.",
+        f"Write {best.value * scale:.{decimals}f} %, or test on more samples.",
+        {"half_width": half, "samples": best.samples},
+    )
+
+
+def _find_one_class(results: Sequence[Result]) -> Iterator[Finding]:
+    first = results[0].predictions
+    present = np.unique(first.labels)
+    if len(present) == 1:
+        yield Finding(
+            "one_class",
+            "error",
+            f"All {len(first)} test samples are of the class {first.class_names[present[0]]}, so nothing can "
+            "be said of telling classes apart.",
+            "Test on samples of every class.",
+            {"class": first.class_names[present[0]]},
+        )
+
+
+def _find_constant_predictions(results: Sequence[Result]) -> Iterator[Finding]:
+    for result in results:
+        said = np.unique(result.predictions.probabilities.argmax(axis=1))
+        if result.kind == "model" and len(said) == 1 and len(result.predictions) > 1:
+            name = result.predictions.class_names[said[0]]
+            seed = f" (seed {result.seed})" if result.seed is not None else ""
+            yield Finding(
+                "constant_predictions",
+                "error",
+                f"{result.model}{seed} says {name} to every test sample: it has learned nothing.",
+                "Look at its training: a diverged loss, dead units or a wrong last layer.",
+                {"class": name},
+            )
