@@ -57,7 +57,7 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 def write_state(**folders: str) -> None:
     """Write the state of a pipeline `small` with the run folder of each step."""
-    steps = {label: {"run": folder, "state": "running"} for label, folder in folders.items()}
+    steps = {label: {"run": folder, "state": "done"} for label, folder in folders.items()}
     write_json(Path("runs/small/state.json"), {"pipeline": "small", "steps": steps})
 
 
@@ -104,7 +104,7 @@ def test_pipeline_whose_step_does_not_train_is_not_promised_to_stop(
     start("runs/small/prepare", "--prepare")
     write_state(prepare="runs/small/prepare")
     assert call(monkeypatch, "stop", "small") == 2
-    assert "prepare runs, and does not train" in capsys.readouterr().err
+    assert "prepare runs, and does not train now" in capsys.readouterr().err
     assert read_requests(Path("runs/small/prepare")) == []
 
 

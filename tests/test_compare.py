@@ -82,10 +82,21 @@ class TestTable:
         assert "accuracy (result)" in found.results
 
     def test_names_runs_of_one_label_by_their_folders(self) -> None:
-        records = [make_run("runs/one/a"), make_run("runs/two/a"), make_run("runs/b", name="other")]
-        names = name_runs(records)
-        assert len(set(names)) == 3
-        assert names[2] == "other"
+        paths = ("runs/one/a", "runs/two/a", "runs/two/b")
+        runs = [make_run(path).details | {"started": "2026-01-01T00:00:00+00:00"} for path in paths]
+        for path, details in zip(paths, runs, strict=True):
+            write_json(Path(path) / "run.json", details)
+        records = [*map(wb.open_run, paths), make_run("runs/c", name="other")]
+        assert name_runs(records) == ["train runs/one/a", "train runs/two/a", "train b", "other"]
+
+    def test_names_runs_of_one_label_by_the_parameters_that_differ(self) -> None:
+        records = [make_run(f"runs/{n}", seed=n % 2, depth=n // 2, width=8) for n in range(4)]
+        assert name_runs(records) == [f"train seed={n % 2} depth={n // 2}" for n in range(4)]
+        assert name_runs(records[:2]) == ["train seed=0", "train seed=1"]
+
+    def test_names_runs_that_differ_in_nothing_by_their_start(self) -> None:
+        records = [make_run(f"runs/{n}") for n in range(2)]
+        assert name_runs(records) == ["train 2026-01-01 00:00:01", "train 2026-01-01 00:00:02"]
 
     def test_tells_a_killed_run_from_one_that_runs(self) -> None:
         alive = make_run("runs/a", status="running")

@@ -119,7 +119,7 @@ def test_log_alone_tells_what_the_callback_told_of_the_curves(overfitted):
 
 
 def test_threshold_that_is_never_reached_silences_a_rule(overfitted):
-    assert diagnose(overfitted, Thresholds(rise=1e9, gap=1e9)) == []
+    assert diagnose(overfitted, Thresholds(rise=1e9, gap=1e9, multiple=1e9)) == []
 
 
 def test_threshold_of_nothing_is_refused():

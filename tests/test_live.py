@@ -139,6 +139,8 @@ def test_cell_that_fails_leaves_the_curves_up_to_there():
     (output,) = notebook.cells[0].outputs
     assert "loss 1" in output.data["text/plain"]
     assert PLOTLY in output.data
+    run = wb.open_run("runs/one")
+    assert (run.status, run.details["error"]) == ("failed", "MemoryError: ")
 
 
 def test_second_view_of_a_run_takes_the_place_of_the_first():
@@ -168,7 +170,8 @@ def test_watching_shows_finished_runs_over_one_another():
         "wb.watch(['runs/one', 'runs/two'])",
     )
     (output,) = notebook.cells[1].outputs
-    assert [run["name"] for run in output.data[MIME]["runs"]] == ["nb (one)", "nb (two)"]
+    assert [Path(run["path"]).name for run in output.data[MIME]["runs"]] == ["one", "two"]
+    assert len({run["name"] for run in output.data[MIME]["runs"]}) == 2
 
 
 def test_live_view_draws_earlier_runs_of_the_same_notebook_beside_the_present_one():
@@ -178,8 +181,10 @@ def test_live_view_draws_earlier_runs_of_the_same_notebook_beside_the_present_on
         "log_training(new, epochs=3)",
     )
     data = notebook.cells[1].outputs[0].data
-    assert [run["name"] for run in data[MIME]["runs"]] == ["nb (two)", "nb (one)"]
-    assert data["text/plain"].startswith("nb (two): 3 epochs")
+    new, old = data[MIME]["runs"]
+    assert (new["path"], old["path"]) == (str(Path("runs/two").resolve()), str(Path("runs/one").resolve()))
+    assert new["name"] != old["name"]
+    assert data["text/plain"].startswith(f"{new['name']}: 3 epochs")
 
 
 def test_training_prints_lines_where_it_runs_when_nobody_can_click():

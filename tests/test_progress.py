@@ -56,6 +56,17 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Console:
     return Console(file=io.StringIO(), force_terminal=False, width=100, color_system=None)
 
 
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def open_terminal() -> Console:
+    return Console(file=Terminal(), force_terminal=True, width=100, color_system=None)
+
+
 def log(state: PipelineState, type: str, **fields: Any) -> None:
     """Add an event to the log of the only step."""
     EventLog(state.steps[0].folder / "events.jsonl").write(type, **fields)
@@ -64,7 +75,7 @@ def log(state: PipelineState, type: str, **fields: Any) -> None:
 def shown(state: PipelineState, terminal: bool, monkeypatch: pytest.MonkeyPatch) -> str:
     """Return what stands on the console after one look at the pipeline."""
     monkeypatch.delenv("CI", raising=False)
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=100, color_system=None)
+    console = open_terminal() if terminal else Console(file=io.StringIO(), width=100, color_system=None)
     with show_progress(console) as watch:
         watch(state)
     return console.file.getvalue()
@@ -88,11 +99,23 @@ def test_lines_hold_no_control_codes(state: PipelineState, monkeypatch: pytest.M
 def test_ci_gets_lines_even_where_it_looks_like_a_terminal(
     state: PipelineState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    console = Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None)
+    console = open_terminal()
     monkeypatch.setenv("CI", "true")
     with show_progress(console) as watch:
         watch(state)
     assert "started notebooks/train.ipynb" in console.file.getvalue()
+
+
+def test_pipe_of_a_notebook_gets_lines_though_it_takes_colours(
+    state: PipelineState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as ipykernel sets it for what a cell starts
+    console = Console(file=io.StringIO(), width=100)
+    with show_progress(console) as watch:
+        for _ in range(3):
+            watch(state)
+    assert console.file.getvalue().count("started notebooks/train.ipynb") == 1
 
 
 def test_table_counts_findings_and_says_below_what_they_are(
@@ -118,7 +141,7 @@ def test_table_leaves_all_findings_behind_when_it_is_interrupted(
     monkeypatch.delenv("CI", raising=False)
     for number in range(6):
         log(state, "finding", rule=str(number), severity="info", message=f"Message {number}.", advice="")
-    console = Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None)
+    console = open_terminal()
     with contextlib.suppress(KeyboardInterrupt), show_progress(console) as watch:
         watch(state)
         raise KeyboardInterrupt

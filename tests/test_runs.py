@@ -227,6 +227,22 @@ def test_killed_process_that_nobody_waited_for_does_not_hold_its_folder(other_pr
     assert wb.start_run("runs/one").attempt == 2
 
 
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("pass", "The process ended before run.finish()."),
+        ("raise ValueError('too few')", "ValueError: too few"),
+        ("import os\nif os.fork() == 0:\n    raise SystemExit\nos.wait()\nrun.finish()", None),
+        ("run = wb.start_run('runs/one')\nrun.finish()", None),
+    ],
+)
+def test_run_that_its_process_left_open_has_failed(project, code, error):
+    script = f"import workbench as wb\nold = run = wb.start_run('runs/one')\n{code}"
+    subprocess.run([sys.executable, "-c", script], cwd=project, stderr=subprocess.DEVNULL, timeout=60)
+    run = wb.open_run("runs/one")
+    assert (run.status, run.details.get("error")) == ("failed" if error else "finished", error)
+
+
 def test_process_number_that_was_given_to_another_process_does_not_hold_the_folder(other_process):
     process = other_process("")
     assert process.stdout.readline() == "ready\n"

@@ -188,7 +188,8 @@ def lab(arguments: tuple[str, ...]) -> int:
     root = project_root()
     named = any(argument.endswith(".ipynb") for argument in arguments)
     start = [START_NOTEBOOK] if not named and (root / START_NOTEBOOK).is_file() else []
-    command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", *arguments, *start]
+    server = ["--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={root}"]  # else it is the notebook's folder
+    command = [sys.executable, "-m", "jupyterlab", *server, *arguments, *start]
     return subprocess.call(command, cwd=root)
 
 
@@ -223,8 +224,8 @@ def _parse_overrides(texts: tuple[str, ...]) -> dict[str, str]:
     return overrides
 
 
-def _named_folders(run: str) -> dict[str, Path] | None:
-    """Return the run folders of a pipeline's steps by label, None where a run folder itself was named."""
+def _named_steps(run: str) -> dict[str, tuple[str, Path]] | None:
+    """Return state and run folder of a pipeline's steps by label, None where a run folder was named."""
     from workbench.runs import RUN_FILE, STATE_FILE, read_json, resolve_path
 
     folder = resolve_path(run)
@@ -237,17 +238,18 @@ def _named_folders(run: str) -> dict[str, Path] | None:
             f"{run} is no run folder and no pipeline that was ever run.\n"
             "Give the path of a run folder, such as runs/quickstart/train-…, or a pipeline's name."
         )
-    return {label: resolve_path(step["run"]) for label, step in state["steps"].items() if step["run"]}
+    steps = {label: step for label, step in state["steps"].items() if step["run"]}
+    return {label: (step["state"], resolve_path(step["run"])) for label, step in steps.items()}
 
 
 def _compared_folders(run: str) -> list[Path]:
     """Return the run folder that was named, or those of a pipeline's finished trainings."""
     from workbench.evaluation.predictions import PREDICTIONS_FILE
 
-    steps = _named_folders(run)
+    steps = _named_steps(run)
     if steps is None:
         return [Path(run)]
-    return [folder for folder in steps.values() if (folder / PREDICTIONS_FILE).is_file()]
+    return [folder for _, folder in steps.values() if (folder / PREDICTIONS_FILE).is_file()]
 
 
 def _training_folders(run: str) -> list[Path]:
@@ -255,13 +257,13 @@ def _training_folders(run: str) -> list[Path]:
     from workbench.dashboards.status import is_training
     from workbench.runs import is_running, resolve_path
 
-    steps = _named_folders(run)
+    steps = _named_steps(run)
     if steps is None:
         return [resolve_path(run)]
-    running = {label: folder for label, folder in steps.items() if is_running(folder)}
-    training = [folder for folder in running.values() if is_training(folder)]
+    running = [label for label, (state, folder) in steps.items() if state == "running" or is_running(folder)]
+    training = [folder for _, folder in steps.values() if is_running(folder) and is_training(folder)]
     if not training:
-        others = f"{', '.join(running)} runs, and does not train" if running else "none of its steps runs"
+        others = f"{', '.join(running)} runs, and does not train now" if running else "none of its steps runs"
         raise WorkbenchError(
             f"No training of the pipeline {run} is under way: {others}.\n"
             "Ctrl-C where the pipeline runs stops it as a whole."

@@ -1,5 +1,6 @@
 """Where a run's numbers come from: code, packages, machine."""
 
+import json
 import os
 import platform
 import subprocess
@@ -26,14 +27,17 @@ def collect_provenance(root: Path) -> dict[str, Any]:
 
 
 def git_state(root: Path) -> dict[str, Any] | None:
-    """Return commit, branch and whether the tree has uncommitted changes; None outside a repository."""
+    """Return commit, branch and whether the tree has uncommitted changes; None outside a repository.
+
+    A notebook in which only outputs changed, as JupyterLab saves them, is as committed.
+    """
     commit = _git(root, "rev-parse", "HEAD")
     if commit is None:
         return None
     return {
         "commit": commit,
         "branch": _git(root, "rev-parse", "--abbrev-ref", "HEAD"),
-        "dirty": bool(_git(root, "status", "--porcelain")),
+        "dirty": any(not _is_as_committed(root, line) for line in _changes(root)),
     }
 
 
@@ -72,6 +76,28 @@ def thread_settings() -> dict[str, str]:
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
+def _changes(root: Path) -> list[str]:
+    """Return the lines of `git status --porcelain`: two letters, a blank and the path from the repository."""
+    return [line for line in (_git(root, "status", "--porcelain", "-z") or "").split("\0") if line]
+
+
+def _is_as_committed(root: Path, change: str) -> bool:
+    """Tell whether a changed file is a notebook whose code is that of the last commit."""
+    kind, name = change[:2], change[3:]
+    if kind.strip() != "M" or not name.endswith(".ipynb"):
+        return False
+    top = _git(root, "rev-parse", "--show-toplevel")
+    committed = _git(root, "show", f"HEAD:{name}")
+    try:
+        return _read_cells((Path(top or root) / name).read_text()) == _read_cells(committed or "")
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _read_cells(notebook: str) -> list[str]:
+    return ["".join(cell["source"]) for cell in json.loads(notebook)["cells"] if cell["cell_type"] == "code"]
+
+
 def _processor() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -89,4 +115,4 @@ def _git(root: Path, *arguments: str) -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return done.stdout.rstrip()

@@ -3,6 +3,7 @@
 `start_run` opens one for writing, `open_run` reads one back. The layout stands in ARCHITECTURE.md.
 """
 
+import atexit
 import contextlib
 import datetime
 import fcntl
@@ -10,8 +11,10 @@ import hashlib
 import json
 import os
 import re
+import sys
 import tomllib
 import uuid
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,6 +158,16 @@ class Run:
         """Close the run as failed; a later start may open it again."""
         self._close("failed", error=error)
 
+    def end_with_process(self) -> None:
+        """Close the run as failed if this process, which ends now, has left it open."""
+        written = read_json(self.path / RUN_FILE) or {}
+        if not is_alive(written) or _is_written_elsewhere(written) or written["attempt"] != self.attempt:
+            return
+        error = getattr(sys, "last_value", None)  # what ended the script, or the last cell that failed
+        why = "The process ended before run.finish()."
+        with contextlib.suppress(OSError):  # nobody is left to be told
+            self.fail(why if error is None else f"{type(error).__name__}: {error}")
+
     def __enter__(self) -> "Run":
         return self
 
@@ -226,6 +239,7 @@ def start_run(
             provenance=provenance,
         )
     run.log.write("start", name=name)
+    atexit.register(_end_with_process, weakref.ref(run))
     return run
 
 
@@ -271,6 +285,12 @@ def find_runs(folder: str | Path = "runs") -> Iterator[RunRecord]:
     """Yield every run below `folder`, oldest start first."""
     found = [open_run(path.parent) for path in resolve_path(folder).glob(f"**/{RUN_FILE}")]
     yield from sorted(found, key=lambda run: run.details["started"])
+
+
+def _end_with_process(reference: "weakref.ref[Run]") -> None:
+    run = reference()
+    if run is not None:
+        run.end_with_process()
 
 
 def is_alive(details: Mapping[str, Any]) -> bool:

@@ -37,7 +37,8 @@ _LESS_TELLING = ("pending", "fresh", "done")  # steps that are left out first
 @contextmanager
 def show_progress(console: Console) -> Iterator[Watch]:
     """Yield the view that suits the console, for `run_pipeline`."""
-    if console.is_terminal and not os.environ.get("CI"):
+    # not console.is_terminal: a kernel sets FORCE_COLOR, and a notebook would keep every drawing of the table
+    if console.file.isatty() and not os.environ.get("CI"):
         table = _TableView()
         with Live(console=console, refresh_per_second=4, transient=False) as live:
             try:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _ABOUT = ("run", "name", "status", "started")  # the first columns of a comparison
+_PARAMETERS_IN_NAME = 2
+_LENGTH_IN_NAME = 24  # characters of a parameter
 _NOT_COMPARED = ("run_dir",)  # a parameter that says where a run is, not what it does
 
 
@@ -58,13 +60,35 @@ def tabulate_runs(records: Sequence[RunRecord]) -> Comparison:
 
 
 def name_runs(records: Sequence[RunRecord]) -> list[str]:
-    """Return a name for each run; where several have the same label, with the name of the folder."""
-    count = Counter(record.label for record in records)
-    names = [r.label if count[r.label] == 1 else f"{r.label} ({r.path.name})" for r in records]
-    return [
-        name if names.count(name) == 1 else f"{name} {show_path(record.path)}"
-        for name, record in zip(names, records, strict=True)
-    ]
+    """Return a different name for each run: its label, and what sets it apart from those of the same label.
+
+    That is, as far as it does, the first parameters that differ, the time of the start, or the folder.
+    """
+    names = [record.label for record in records]
+    for tell_apart in (_tell_parameters, _tell_start, _tell_folder):
+        count = Counter(names)
+        alike = {name: [r for r, n in zip(records, names, strict=True) if n == name] for name in count}
+        names = [
+            f"{name} {tell_apart(record, alike[name])}".rstrip() if count[name] > 1 else name
+            for record, name in zip(records, names, strict=True)
+        ]
+    return names
+
+
+def _tell_parameters(record: RunRecord, alike: Sequence[RunRecord]) -> str:
+    differing = list(_differing_parameters(alike))[:_PARAMETERS_IN_NAME]
+    return " ".join(f"{key}={_brief(record.parameters.get(key))}" for key in differing)
+
+
+def _tell_start(record: RunRecord, alike: Sequence[RunRecord]) -> str:
+    starts = [other.details["started"] for other in alike]
+    own = record.details["started"]
+    return own[:19].replace("T", " ") if starts.count(own) == 1 else ""
+
+
+def _tell_folder(record: RunRecord, alike: Sequence[RunRecord]) -> str:
+    names = [other.path.name for other in alike]
+    return record.path.name if names.count(record.path.name) == 1 else show_path(record.path)
 
 
 def _differing_parameters(records: Sequence[RunRecord]) -> dict[str, str]:
@@ -83,6 +107,11 @@ def _results(record: RunRecord, events: Sequence[dict[str, Any]]) -> dict[str, A
     row: dict[str, Any] = {"epochs done": epochs[-1]["epoch"] + 1} if epochs else {}
     row |= {f"last {name}": value for name, value in last.items() if name.startswith("val_")}
     return row | {name: value for name, value in record.metrics.items() if _is_number(value)}
+
+
+def _brief(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LENGTH_IN_NAME else f"{text[: _LENGTH_IN_NAME - 1]}…"
 
 
 def _is_number(value: Any) -> bool:

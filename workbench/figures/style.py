@@ -5,7 +5,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
+# Okabe and Ito 2008, https://jfly.uni-koeln.de/color/, its blue lighter so that it is seen on black, too
+PALETTE = ("#1F88D0", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
 INK = "#7a7a7a"  # readable on white and on near-black
 _SHARES = ((0, "#f4f8fb"), (0.05, "#d3e5f2"), (0.3, "#82b8da"), (1, "#0072B2"))
 _SHARES_ON_DARK = ((0, "#1d2329"), (0.05, "#23435a"), (0.3, "#2f7fb0"), (1, "#8fd0ff"))

@@ -3,7 +3,7 @@
 import { formatValue, make, setText } from "./dom.js";
 
 // As PALETTE in workbench/figures/style.py.
-export const PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F"];
+export const PALETTE = ["#1F88D0", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F"];
 const [INK, GRID, MARK] = ["#7a7a7a", "#80808038", "#c98500"]; // on light and on dark pages
 const [LEFT, RIGHT, TOP, BOTTOM] = [46, 12, 10, 22]; // CSS pixels around the plot
 

@@ -36,6 +36,7 @@ export class Controls {
 	update(store, { active, key }) {
 		this.store = store;
 		if (!active) this.asked.clear();
+		this.element.hidden = !active && key !== "waiting" && key !== "interrupted";
 		for (const [button, words] of this.buttons) {
 			button.disabled = !active;
 			button.title = active ? words : ENDED;

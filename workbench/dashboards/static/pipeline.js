@@ -58,14 +58,12 @@ class PipelinePanel {
 	}
 
 	#show({ title, steps, alive }) {
+		this.alive = alive;
 		setText(this.title, title);
 		const word = alive ? "running" : steps.some(({ state }) => state === "failed") ? "failed" : "not running";
 		this.head.show(word, word, "");
 		for (const step of steps) this.#showStep(step);
-		const started = steps.filter(({ run }) => run);
-		this.#offerOverlays(started);
-		const busy = started.find(({ state }) => state === "running");
-		if (!this.shown && busy) this.#choose([busy]);
+		this.#offerOverlays(steps.filter(({ run }) => run));
 	}
 
 	#showStep(step) {
@@ -84,7 +82,7 @@ class PipelinePanel {
 	}
 
 	#makeRow(label) {
-		const row = { button: makeButton(label, () => this.#choose([row.step])) };
+		const row = { button: makeButton(label, () => this.#choose([row.step], true)) };
 		row.head = new RunHead(label, row.button);
 		this.list.append(row.head.element);
 		this.rows.set(label, row);
@@ -96,6 +94,14 @@ class PipelinePanel {
 		const notes = [error, state === "done" ? "" : reason, metrics.join(", ")];
 		head.show(state, state, notes.filter(Boolean).join(" · "));
 		head.showFacts(follower?.store ?? {}, state);
+		this.#follow();
+	}
+
+	// Show the step that trains now, in the end the last one that did, until somebody chooses by hand.
+	#follow() {
+		const steps = [...this.rows.values()].filter(({ follower }) => follower?.store.fit).map(({ step }) => step);
+		const newest = steps.find(({ state }) => state === "running") ?? (this.alive ? null : steps.at(-1));
+		if (newest && !this.byHand && newest.label !== this.chosen) this.#choose([newest]);
 	}
 
 	// Offer the runs of a matrix, such as `train[seed=0]`, together.
@@ -103,7 +109,7 @@ class PipelinePanel {
 		for (const name of new Set(steps.map(({ label }) => label.split("[")[0]))) {
 			const members = steps.filter(({ label }) => label.startsWith(`${name}[`));
 			if (members.length < 2) continue;
-			const button = this.overlays.get(name) ?? makeButton("", () => this.#choose(button.members));
+			const button = this.overlays.get(name) ?? makeButton("", () => this.#choose(button.members, true));
 			this.overlays.set(name, button);
 			button.members = members;
 			setText(button, `Overlay the ${members.length} runs of ${name}`);
@@ -111,7 +117,9 @@ class PipelinePanel {
 		}
 	}
 
-	#choose(steps) {
+	#choose(steps, byHand = false) {
+		this.byHand ||= byHand;
+		this.chosen = steps[0].label;
 		this.shown?.dispose();
 		const runs = steps.map(({ run, label }) => ({ path: run, name: label }));
 		this.shown = mountRuns(this.below, { runs, snapshot: this.snapshot }, this.transport);

@@ -24,6 +24,7 @@ function describeState({ fit, end, waiting }, status) {
 	if (status === "failed") return state("failed");
 	if (status === "killed") return state("killed", "Its process ended before the training did.");
 	if (end || status === "finished") return state("finished");
+	if (waiting && status === "") return state("loading");
 	if (waiting) return state("waiting", "No training has begun yet.");
 	if (fit.broken) return state("interrupted", `fit was broken off by ${fit.broken.error}.`);
 	if (status === null || status === "missing") return state("unfinished");
@@ -43,7 +44,7 @@ export function findBest({ epochs, fit }) {
 	return best;
 }
 
-// Return the number and the seconds of the latest epochs of the present fit, with the share of one cut short.
+// Return number and seconds of the fit's latest epochs, with the share of one cut short.
 function sumEpochs({ epochs, fit }, most) {
 	const { meta } = epochs;
 	let [done, spent] = [0, 0];
@@ -67,7 +68,7 @@ function measureRate(store, running) {
 	return (store.fit.pace * done) / spent;
 }
 
-// Return the seconds that the present fit took so far, without pauses.
+// Return the seconds of the present fit, without pauses.
 function measureTime({ fit, time }) {
 	return time - fit.time - fit.pauses;
 }

@@ -15,7 +15,10 @@ _SMITH = (
 
 
 def find_overfitting(history: History, thresholds: Thresholds) -> Finding | None:
-    """Validation has turned while training goes on ("warning"), or stands while the gap widens ("info")."""
+    """Validation has turned while training goes on ("warning"), or only a little, or the gap widens ("info").
+
+    A loss that was small may become a multiple of that, and is still a little beside what guessing costs.
+    """
     epochs, (train, val) = history.series("loss", "val_loss")
     baseline, patience = history.baseline, thresholds.patience
     if baseline is None or len(epochs) <= patience:
@@ -41,7 +44,7 @@ def find_overfitting(history: History, thresholds: Thresholds) -> Finding | None
     )
     if rise >= thresholds.rise * baseline:
         severity = "warning"
-    elif widened >= thresholds.gap * baseline:
+    elif widened >= thresholds.gap * baseline or rise >= (thresholds.multiple - 1) * val[best]:
         severity = "info"
     else:
         return None

@@ -19,6 +19,7 @@ class Thresholds:
             looks at it after every epoch.
         patience: Epochs that validation must have been getting worse.
         rise: How far the validation loss lies above its best, in baselines.
+        multiple: How many times its best the validation loss has become, for a note.
         gap: How much wider the gap between the two losses is than at first, in baselines.
         flat_epochs: Epochs over which the training loss is looked at for progress.
         flat_change: It is flat when it moved by less than this over them, in baselines.
@@ -52,6 +53,7 @@ class Thresholds:
     cost: float = 0.005
     patience: int = 3
     rise: float = 0.1
+    multiple: float = 2.0
     gap: float = 0.3
     flat_epochs: int = 5
     flat_change: float = 0.01
