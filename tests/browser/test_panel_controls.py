@@ -78,11 +78,23 @@ def test_request_that_the_training_refused_is_not_shown_as_done(show: Callable[.
     assert not page.get_by_role("textbox", name="Patience").is_visible()
 
 
-def test_controls_are_off_when_nothing_runs(show: Callable[..., Any]) -> None:
+def test_controls_are_gone_when_the_training_has_ended(show: Callable[..., Any]) -> None:
     page = show(
         {"run": [*train(2), event("fit_end", epochs=2, stopped=False, reason="", seconds=4.0)]}, "finished"
     )
     wait_for_text(page, "finished")
+    assert not page.get_by_role("button", name="Stop now").is_visible()
+
+
+@pytest.mark.parametrize(
+    ("events", "word"),
+    [([event("start", name="run")], "waiting"), ([*train(2), event("broken", error="E")], "interrupted")],
+)
+def test_controls_are_off_until_the_next_fit(
+    show: Callable[..., Any], events: list[dict[str, Any]], word: str
+) -> None:
+    page = show({"run": events})
+    wait_for_text(page, word)
     assert page.locator(".wb-controls button:enabled").count() == 0
     assert (
         page.get_by_role("button", name="Stop now").get_attribute("title")

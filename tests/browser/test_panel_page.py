@@ -263,6 +263,24 @@ def test_saved_page_draws_its_snapshot_from_one_script(page: Any, project: Path)
     assert page.locator(".wb-controls").count() == 0
 
 
+def test_pipeline_that_ended_shows_the_step_that_trained_last(page: Any) -> None:
+    labels = ["prepare", "train[seed=0]", "train[seed=1]", "evaluate"]
+    steps = [
+        {"label": label, "state": "done", "run": f"/{label}", "reason": "", "error": ""} for label in labels
+    ]
+    logs = {f"/{label}": lines(train(2) if "train" in label else [event("start")]) for label in labels}
+    page.evaluate(
+        """([logs, pipeline, statuses]) => {
+            Object.assign(window, { logs, pipeline, statuses });
+            mountPipeline(here, { pipeline: { path: "/p", name: "p" } }, transport);
+        }""",
+        [logs, {"title": "The pipeline", "steps": steps, "alive": False}, dict.fromkeys(logs, "finished")],
+    )
+    wait_for_text(page, "train[seed=1]", "#here .wb-panel .wb-panel header")
+    pressed = page.locator("button[aria-pressed=true]")
+    assert [button.inner_text() for button in pressed.all()][:1] == ["train[seed=1]"]
+
+
 def test_pipeline_shows_its_steps_and_the_chosen_runs(page: Any) -> None:
     steps = [{"label": "prepare", "state": "done", "run": "", "reason": "", "error": ""}]
     for seed, state in enumerate(("done", "running")):

@@ -24,6 +24,7 @@ from workbench.errors import WorkbenchError
 from workbench.evaluation.comparison import name_runs
 from workbench.events import EventReader
 from workbench.front_end import notebook_shell, somebody_can_click
+from workbench.pipelines.suggest import suggest
 from workbench.runs import (
     EVENTS_FILE,
     STEP_FILE,
@@ -105,7 +106,7 @@ def watch_pipeline(name: str) -> None:
     if not folder.is_dir() and not file.is_file():
         raise WorkbenchError(
             f"There is no pipeline {name}: neither {show_path(folder)} nor {show_path(file)} exists.\n"
-            "Give the `name` in a pipeline's file; `ls pipelines runs` lists what there is."
+            + suggest(name, sorted(path.stem for path in file.parent.glob("*.yaml")))
         )
     panel = PipelinePanel(folder)
     shell = notebook_shell()
