@@ -32,7 +32,7 @@ def kill_process(pid: int) -> None:
 
 
 def end_orphan(folder: Path) -> None:
-    """End the kernel that a killed runner left at work in a run folder: nobody would receive what it computes.
+    """End the kernel that a killed runner left at work in a run folder: nobody would get what it computes.
 
     It is the one that the runner noted; or, if it was killed before that, what has its mark.
     """
