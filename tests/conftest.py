@@ -12,6 +12,11 @@ from PIL import Image
 from workbench.datasets import Dataset, load_dataset
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--faults N`: how often tests/faults/ kills a running pipeline."""
+    parser.addoption("--faults", type=int, default=0, metavar="N", help="random kills of a running pipeline")
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty project folder as the working directory."""

@@ -15,7 +15,7 @@ from jupyter_core.utils import ensure_event_loop
 from nbclient.exceptions import DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
-from papermill.exceptions import PapermillExecutionError
+from papermill.exceptions import PapermillException, PapermillExecutionError
 from papermill.iorw import LocalHandler, papermill_io
 
 from workbench.pipelines.failure import (
@@ -28,7 +28,8 @@ from workbench.pipelines.failure import (
     StepFailed,
     explain_unwritable,
 )
-from workbench.pipelines.processes import peak_memory
+from workbench.pipelines.notebooks import DEFAULT_KERNEL
+from workbench.pipelines.processes import kill_process, peak_memory
 from workbench.pipelines.saving import SavingManager
 from workbench.runs import process_identity, write_text
 
@@ -49,7 +50,7 @@ class Execution:
     parameters: Mapping[str, Any]
     env: Mapping[str, str]  # added to the environment of the kernel
     timeout: float | None = None  # seconds
-    kernel_name: str | None = None  # None for the one that the notebook names
+    kernel_name: str = DEFAULT_KERNEL
     started: Callable[[dict[str, Any] | None], None] = lambda process: None  # told the kernel's process
     cell: int = 0  # code cells started
     cells: int = 0
@@ -74,6 +75,7 @@ class Execution:
                 dict(self.parameters),
                 engine_name=_ENGINE,
                 kernel_name=self.kernel_name,
+                language="python",
                 progress_bar=False,
                 start_timeout=START_TIMEOUT,
                 execution=self,
@@ -82,6 +84,8 @@ class Execution:
             raise StepFailed(self._failure(f"{error.ename}: {error.evalue}", RAISED)) from error
         except (DeadKernelError, NoSuchKernel, RuntimeError) as error:
             raise StepFailed(self._failure(self._describe_death(error), DIED)) from error
+        except (PapermillException, ValueError) as error:
+            raise StepFailed(self._failure(f"papermill cannot run the notebook: {error}", RAISED)) from error
         except _StoppedBetweenCells as error:
             raise StepFailed(self._failure("Interrupted between two cells", RAISED)) from error
         except OSError as error:
@@ -103,12 +107,12 @@ class Execution:
         self.stopped = self.stopped or why
         self._kill_at = time.monotonic() + PATIENCE
         if self._client is not None:
-            self._client.send("interrupt_kernel")
+            self._client.interrupt()
 
     def kill(self) -> None:
         """End the kernel without waiting for it."""
-        if self._client is not None:
-            self._client.send("shutdown_kernel", now=True)
+        if pid := self._pid():
+            kill_process(pid)
 
     def _pid(self) -> int | None:
         provisioner = getattr(self._client and self._client.km, "provisioner", None)
@@ -198,10 +202,10 @@ class _Client(PapermillNotebookClient):
             self.execution.cell += 1
         return super().execute_cell(cell, cell_index, **options)
 
-    def send(self, request: str, **options: Any) -> None:
-        """Ask the kernel's manager for something from another thread, while a cell runs."""
+    def interrupt(self) -> None:
+        """Interrupt the kernel from another thread, while a cell runs."""
         if self._loop is not None and self._loop.is_running() and self.km is not None:
-            asyncio.run_coroutine_threadsafe(getattr(self.km, request)(**options), self._loop)
+            asyncio.run_coroutine_threadsafe(self.km.interrupt_kernel(), self._loop)
 
 
 class _AtomicFile(LocalHandler):

@@ -119,7 +119,7 @@ def _read_code(cells: Sequence[str]) -> dict[str, Any]:
         tree, _ = parse_code(cell)
         whole.body += tree.body if tree else []
         unread += find_scripts(cell)
-    normal = "\n".join(filter(None, map(normalize_code, filter(str.strip, cells))))
+    normal = "\n\n".join(filter(None, map(normalize_code, cells)))
     references = read_references(whole)
     return {
         "digest": hashlib.sha256(normal.encode()).hexdigest(),

@@ -51,7 +51,7 @@ def read_references(tree: ast.Module, module: str = "", is_package: bool = False
         elif isinstance(node, ast.Call):
             found = _dynamic_import(node)
             if isinstance(found, ast.Call):
-                dynamic.append(f"{ast.unparse(found)[:80]} in line {node.lineno}")
+                dynamic.append(f"{ast.unparse(found)[:80]}")
             elif found:
                 names.add(found)
     return {"names": sorted(names), "dynamic": dynamic}
@@ -86,6 +86,7 @@ class ImportGraph:
         packages: dict[str, str] = {}
         dynamic: list[str] = []
         seen: set[str] = set()
+        entered: set[str] = set()
         waiting = list(names)
         while waiting:
             name = waiting.pop()
@@ -93,9 +94,9 @@ class ImportGraph:
                 continue
             seen.add(name)
             for module, found in self._resolve(folder, name, packages):
-                if module in seen:
+                if module in entered:
                     continue
-                seen.add(module)
+                entered.add(module)
                 path, base = found
                 facts = self._facts(module, path)
                 shown = str(path.relative_to(self._root if path.is_relative_to(self._root) else base))

@@ -9,6 +9,7 @@ from typing import Any
 from workbench.errors import WorkbenchError
 
 PLAIN_TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
+DEFAULT_KERNEL = "python3"  # of a notebook that names none
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,12 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Notebook:
-    """A notebook's declared parameters and its code cells without the parameters cell."""
+    """A notebook's declared parameters, its code cells without the parameters cell, and its kernel."""
 
     path: Path
     parameters: dict[str, Parameter]
     code: tuple[str, ...]
+    kernel: str = DEFAULT_KERNEL
 
 
 def read_notebook(path: Path) -> Notebook:
@@ -45,11 +47,13 @@ def read_notebook(path: Path) -> Notebook:
             assignments of plain literals.
     """
     try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        content = json.loads(path.read_text(encoding="utf-8"))
+        cells = content["cells"]
+        kernel = content.get("metadata", {}).get("kernelspec", {}).get("name", DEFAULT_KERNEL)
     except FileNotFoundError:
         near = ", ".join(sorted(file.name for file in path.parent.glob("*.ipynb"))) or "none"
         raise WorkbenchError(f"There is no notebook {path}.\nNotebooks in that folder: {near}.") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WorkbenchError(
             f"{path} is not a readable notebook ({error}).\nOpen it in JupyterLab and save it again."
         ) from error
@@ -63,7 +67,7 @@ def read_notebook(path: Path) -> Notebook:
             parameters |= _read_parameters(path, source)
         else:
             code.append(source)
-    return Notebook(path, parameters, tuple(code))
+    return Notebook(path, parameters, tuple(code), kernel)
 
 
 def _read_parameters(path: Path, source: str) -> dict[str, Parameter]:

@@ -140,7 +140,7 @@ class Plan:
     def _explain(self, step: StepState, parts: dict[str, Any]) -> str:
         record = self.history.newest(step.label)
         if record is None:
-            return "never run"
+            return "its run folder is gone" if self.history.knows(step.label) else "never run"
         return explain_change(record["parts"], parts) or "its run folder is gone"
 
     def _explain_waiting(self, step: StepState, parts: dict[str, Any], unknown: list[str]) -> str:

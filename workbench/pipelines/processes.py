@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.pipelines.records import read_record
-from workbench.runs import RUN_FILE, process_identity, read_json
+from workbench.runs import process_identity
 
 MARK = "WORKBENCH_RUN"  # variable in a kernel's environment: the run folder that it works for
 _SECONDS_TO_DIE = 10.0
@@ -24,33 +24,36 @@ def peak_memory(pid: int | None) -> int:
     return int(line.split()[1]) * 1024
 
 
-def end_orphan(folder: Path) -> None:
-    """End the kernel that a killed runner left at work in a run folder.
-
-    Nobody would receive what it computes. Only a process that the runner itself started is ended: one whose
-    environment names the folder.
-    """
-    for known in (
-        (read_record(folder) or {}).get("kernel"),
-        (read_json(folder / RUN_FILE) or {}).get("process"),
-    ):
-        if known and known == process_identity(known["pid"]) and _works_for(known["pid"], folder):
-            _kill(known)
-
-
-def _works_for(pid: int, folder: Path) -> bool:
-    try:
-        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    return f"{MARK}={folder}".encode() in variables
-
-
-def _kill(process: dict[str, Any]) -> None:
-    pid = process["pid"]
+def kill_process(pid: int) -> None:
+    """Kill a kernel, with the processes that it started if it leads them."""
     with contextlib.suppress(ProcessLookupError):
-        leads = os.getpgid(pid) == pid  # then what it started goes with it
+        leads = os.getpgid(pid) == pid
         (os.killpg if leads else os.kill)(pid, signal.SIGKILL)
-    end = time.monotonic() + _SECONDS_TO_DIE
-    while process_identity(pid) == process and time.monotonic() < end:
-        time.sleep(0.02)
+
+
+def end_orphan(folder: Path) -> None:
+    """End the kernel that a killed runner left at work in a run folder: nobody would get what it computes.
+
+    It is the one that the runner noted; or, if it was killed before that, what has its mark.
+    """
+    record = read_record(folder)
+    if record is None or record["state"] != "running":
+        return
+    noted = record.get("kernel")
+    found = [noted] if noted and noted == process_identity(noted["pid"]) else _find_marked(folder)
+    for process in found:
+        kill_process(process["pid"])
+        end = time.monotonic() + _SECONDS_TO_DIE
+        while process_identity(process["pid"]) == process and time.monotonic() < end:
+            time.sleep(0.02)
+
+
+def _find_marked(folder: Path) -> list[dict[str, Any]]:
+    """Return the processes whose environment says that they work for a run folder."""
+    mark = f"{MARK}={folder}".encode()
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or belongs to somebody else
+            if mark in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(process_identity(int(entry.name)))
+    return [process for process in found if process]

@@ -128,6 +128,10 @@ class History:
         finished = [record for _, record in found if record["state"] == DONE]
         return (finished or [record for _, record in found] or [None])[-1]
 
+    def knows(self, label: str) -> bool:
+        """Tell whether `state.json` names a run folder for a label."""
+        return label in self._current
+
     def finished(self, label: str, step: str, notebook: str) -> Record | None:
         """Return a finished run that tells what to expect: of the label, its step, or its notebook."""
         for key in (label, f"step {step}", f"notebook {notebook}"):

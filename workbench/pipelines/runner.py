@@ -213,6 +213,7 @@ class _Runner:
             self.plan.parameters(step),
             step_environment(step.step.threads, demand.device) | step.step.env | {MARK: str(step.folder)},
             step.step.timeout,
+            step.step.notebook.kernel,
             started=lambda process: self.plan.write_record(step, "running", kernel=process),
         )
 

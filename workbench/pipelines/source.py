@@ -25,14 +25,14 @@ def parse_code(source: str) -> tuple[ast.Module | None, list[str]]:
 
 
 def normalize_code(source: str) -> str:
-    """Return `source` without what does not change its meaning: comments, spacing, quotes.
+    """Return `source` without what does not change its meaning: comments, spacing, quotes; it may be empty.
 
     A cell that is no Python, such as one of shell commands, is returned as it is.
     """
     tree, magics = parse_code(source)
     if tree is None:
         return source
-    return "\n".join([*magics, ast.dump(tree)])
+    return "\n".join([*magics, *map(ast.dump, tree.body)])
 
 
 def find_scripts(source: str) -> list[str]:

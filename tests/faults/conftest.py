@@ -1,0 +1,43 @@
+"""A project whose pipeline is disturbed."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, __file__.rpartition("/")[0])
+from disturbance import start_runner, write_project
+
+
+@pytest.fixture
+def counting(project: Path) -> Path:
+    """A project with the pipeline `small` of five steps."""
+    write_project(project)
+    return project
+
+
+@pytest.fixture(scope="session")
+def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose pipeline has run; tests disturb copies of it."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "workbench.toml").touch()
+    write_project(folder)
+    assert start_runner(folder).wait(timeout=300) == 0
+    return folder
+
+
+@pytest.fixture
+def done(finished_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of its own whose pipeline has run."""
+    folder = tmp_path / "done"
+    shutil.copytree(finished_project, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def faults(request: pytest.FixtureRequest) -> int:
+    """How many random kills there shall be: `--faults N`, else 20 where CI is set and 4 elsewhere."""
+    return request.config.getoption("--faults") or (20 if os.environ.get("CI") else 4)

@@ -1,0 +1,136 @@
+"""A small pipeline without TensorFlow, whose results depend on every step before, and ways to disturb it."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+
+PARAMETERS = """
+amount: int = 1  # what is counted to
+source: str = ""
+sources: list = []
+run_dir: str = ""
+"""
+BEGIN = """
+import time
+import workbench as wb
+run = wb.start_run(run_dir, parameters=dict(amount=amount, source=source, sources=sources))
+before = [wb.open_run(path).metrics["result"] for path in [*filter(None, [source]), *sources]]
+"""
+COUNT = """
+for number in range(10):
+    print("at", number, flush=True)
+    time.sleep(0.05)
+"""
+END = """
+result = amount + 3 * sum(before)
+(run.artifacts / "counted.txt").write_text("\\n".join(str(result + number) for number in range(1000)))
+run.finish(result=result)
+"""
+NOTEBOOK = {"notebook": "notebooks/count.ipynb"}
+PIPELINE = {
+    "threads": 1,
+    "steps": {
+        "first": {**NOTEBOOK, "parameters": {"amount": 2}},
+        "middle": {**NOTEBOOK, "parameters": {"source": "${first}"}, "matrix": {"amount": [3, 4, 5]}},
+        "last": {**NOTEBOOK, "parameters": {"sources": "${middle}", "amount": 7}},
+    },
+}
+
+
+def write_project(project: Path) -> None:
+    """Write the notebook and the pipeline `small` into a project."""
+    cells = [nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})]
+    cells += map(nbformat.v4.new_code_cell, (BEGIN, COUNT, END))
+    for name in ("notebooks", "pipelines"):
+        (project / name).mkdir(exist_ok=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), project / "notebooks/count.ipynb")
+    (project / "pipelines/small.yaml").write_text(json.dumps(PIPELINE))
+
+
+def start(project: Path, *arguments: str, **options: object) -> subprocess.Popen[str]:
+    """Start `workbench ARGUMENTS` in a project."""
+    command = [sys.executable, "-m", "workbench", *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, cwd=project, **(pipes | options))
+
+
+def start_runner(project: Path) -> subprocess.Popen[str]:
+    """Start what `workbench run small` does before it builds the report; 1 tells of a failure."""
+    script = "import sys, workbench as wb; sys.exit(bool(wb.run_pipeline('small').failed))"
+    return subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(project: Path, *arguments: str) -> tuple[int, str]:
+    """Run `workbench ARGUMENTS` in a project; return its exit status and what it said."""
+    process = start(project, *arguments)
+    said, _ = process.communicate(timeout=300)
+    return process.returncode, said
+
+
+def results(project: Path) -> dict[str, tuple[float, str]]:
+    """Return metric and digest of the artifact of every step that `state.json` calls done."""
+    found = {}
+    for label, entry in json.loads((project / "runs/small/state.json").read_text())["steps"].items():
+        if entry["state"] == "done":
+            folder = project / entry["run"]
+            metrics = json.loads((folder / "run.json").read_text())["metrics"]
+            text = (folder / "artifacts/counted.txt").read_bytes()
+            found[label] = (metrics["result"], hashlib.sha256(text).hexdigest())
+    return found
+
+
+def finished(project: Path) -> dict[str, bytes]:
+    """Return the `step.json` of every run folder that holds a finished step."""
+    files = (project / "runs").glob("*/*/step.json")
+    texts = {str(file.relative_to(project)): file.read_bytes() for file in files}
+    return {name: text for name, text in texts.items() if json.loads(text)["state"] == "done"}
+
+
+def kernels(project: Path) -> list[int]:
+    """Return the processes that work for run folders of the project."""
+    mark = f"WORKBENCH_RUN={project}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and mark in (entry / "environ").read_bytes():
+                found.append(int(entry.name))
+        except OSError:  # it has just ended
+            continue
+    return found
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until something holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.05)
+
+
+def is_gone(pid: int) -> bool:
+    """Tell whether a process has ended, or is only waited for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def kill(pid: int, signal: int) -> None:
+    """Send a signal to a process that may have ended."""
+    try:
+        os.kill(pid, signal)
+    except ProcessLookupError:
+        return
