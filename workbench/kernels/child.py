@@ -55,14 +55,14 @@ def become_kernel(
     except (OSError, ValueError) as error:
         protocol.send(channel, {"error": f"the forked process could not be set up: {error}"})
         sys.exit(1)
-    app = _KernelApp.instance(parent_handle=int(request.environment.get("JPY_PARENT_PID", 0)))
+    app = WarmKernelApp.instance(parent_handle=int(request.environment.get("JPY_PARENT_PID", 0)))
     app.channel, app.client = channel, client
     app.initialize(request.arguments)
     heed_late_variables(app.shell)
     app.start()
 
 
-class _KernelApp(IPKernelApp):
+class WarmKernelApp(IPKernelApp):
     """The kernel's application, which tells when it listens, and watches its client instead of its parent."""
 
     channel: socket.socket

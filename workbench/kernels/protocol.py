@@ -34,7 +34,8 @@ def send(connection: socket.socket, message: dict[str, Any], descriptors: Sequen
         raise ProtocolError(f"a message of {len(body)} bytes is too long; at most {LONGEST} are sent")
     frame = _HEADER.pack(len(body)) + body
     sent = socket.send_fds(connection, [frame], descriptors) if descriptors else connection.send(frame)
-    connection.sendall(frame[sent:])
+    if sent < len(frame):  # sending nothing fails when the other side has read all and gone
+        connection.sendall(frame[sent:])
 
 
 class Reader:
