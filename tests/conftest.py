@@ -1,7 +1,7 @@
 """A project of its own for every test that asks for one."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nbformat
@@ -10,12 +10,22 @@ import pytest
 from PIL import Image
 
 from workbench.datasets import Dataset, load_dataset
+from workbench.kernels.status import stop_nurseries
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_nurseries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the nurseries of the tests apart from those of the user, and end them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+        yield
+        list(stop_nurseries())
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project folder as the working directory."""
-    (tmp_path / "workbench.toml").touch()
+    """An empty project folder as the working directory, whose nursery needs no TensorFlow."""
+    (tmp_path / "workbench.toml").write_text('[kernels]\npreload = ["numpy"]\n')
     for folder in ("notebooks", "pipelines", "data"):
         (tmp_path / folder).mkdir()
     monkeypatch.chdir(tmp_path)

@@ -1,5 +1,6 @@
 """Which kernel a notebook of a pipeline runs in."""
 
+import contextlib
 import functools
 import os
 import sys
@@ -53,9 +54,9 @@ def _why_not_installed() -> str | None:
 
 def start_nursery(folder: Path) -> None:
     """Start the nursery for kernels in `folder`, if none runs, without waiting for its imports."""
+    if why_unsupported():
+        return
     from workbench.kernels.client import ColdKernel, connect, find_place  # these need Linux
 
-    try:
+    with contextlib.suppress(ColdKernel, WorkbenchError):  # the kernel's start will say why
         connect(find_place([sys.executable], os.environ, folder)).close()
-    except (ColdKernel, WorkbenchError):
-        pass  # the kernel's start will say why

@@ -16,7 +16,7 @@ _QUOTED = re.compile(r"""(?:["']|%env\s+|%set_env\s+)([A-Z_][A-Z0-9_]*)""")
 
 
 def is_late(name: str) -> bool:
-    """Tell whether a cell of a cold kernel could set this variable with effect, and one of a warm kernel not."""
+    """Tell whether a cell could set this variable with effect in a cold kernel, but not in a warm one."""
     return is_start_variable(name) and not name.startswith(_ALWAYS_LATE) and name not in _READ_LATER
 
 
@@ -38,7 +38,7 @@ def heed_late_variables(shell: Any) -> None:
         late = sorted(filter(is_late, changed))
         if late:
             print(
-                f"{', '.join(late)} came too late for this warm kernel, which has its packages imported already."
+                f"{', '.join(late)} came too late for this warm kernel, which has imported its packages."
                 " Set it before the kernel starts, or choose the kernel `Python 3 (ipykernel)`.",
                 file=sys.stderr,
             )

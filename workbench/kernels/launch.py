@@ -136,7 +136,7 @@ def _inherited() -> dict[str, Any]:
 
 
 def _descriptors(options: Mapping[str, Any], stack: contextlib.ExitStack) -> list[int]:
-    """Return the kernel's standard streams, and a pidfd of this process unless the kernel is to outlive it."""
+    """Return the standard streams, and a pidfd of this process unless the kernel is to outlive it."""
     reading, writing = os.pipe()
     os.close(writing)
     stack.callback(os.close, reading)

@@ -19,7 +19,7 @@ USUAL = (
 )  # fmt: skip
 # What a kernel imports while it starts, or for its first completion.
 KERNEL = (
-    "ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.debugger", "ipykernel.datapub",
+    "ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.debugger",
     "ipykernel.subshell_manager", "ipykernel.eventloops", "ipykernel.gui", "jedi", "sqlite3", "threadpoolctl",
 )  # fmt: skip
 # Threads that fork safely, by the name that the system knows: jemalloc (in pyarrow) starts its own again.
@@ -40,7 +40,7 @@ def default_modules(notebooks: Iterable[str]) -> tuple[str, ...]:
     """Return what to preload for notebooks with this code: the usual, and what else they import."""
     names = {name: None for name in USUAL}
     for code in notebooks:
-        names |= dict.fromkeys(find_imports(code))
+        names |= dict.fromkeys(name for name in find_imports(code) if name not in sys.stdlib_module_names)
     return tuple(names)
 
 
@@ -63,14 +63,14 @@ def preload(names: Iterable[str]) -> Preloaded:
     started = time.monotonic()
     done = Preloaded()
     before = dict(os.environ)
-    for name in (*names, *KERNEL):
-        if not _is_installed(name):
-            continue
+    for name in filter(_is_installed, names):
         try:
             importlib.import_module(name)
             done.modules.append(name)
         except Exception as error:  # a package may raise anything; the kernel's own import will tell the user
             done.failures[name] = f"{type(error).__name__}: {error}"
+    for name in KERNEL:
+        importlib.import_module(name)
     done.variables = {name: value for name, value in os.environ.items() if before.get(name) != value}
     done.seconds = time.monotonic() - started
     return done
@@ -98,8 +98,6 @@ def why_unsafe() -> str | None:
 def _is_installed(name: str) -> bool:
     """Tell whether `name` belongs to an installed package, and not to the project or the user."""
     top = name.partition(".")[0]
-    if top == __package__.partition(".")[0] or top in sys.stdlib_module_names:
-        return top in sys.stdlib_module_names
     try:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):

@@ -16,7 +16,7 @@ _TO_GROUP = 4  # PIDFD_SIGNAL_PROCESS_GROUP of Linux 6.9
 
 
 class ForkedProcess:
-    """A process that is no child of this one; a pidfd names it for certain, also when its number is reused."""
+    """A process that is no child of this one; its pidfd stays its own when its number is used again."""
 
     stdin = stdout = stderr = None
 

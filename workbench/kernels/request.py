@@ -1,4 +1,4 @@
-"""What a client asks a nursery for, checked on arrival: a kernel with everything that belongs to its client."""
+"""What a client asks a nursery for, checked on arrival: a kernel with all that belongs to its client."""
 
 import signal
 from collections.abc import Callable

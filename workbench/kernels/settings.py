@@ -1,4 +1,4 @@
-"""What a project says about its warm kernels: `[tool.workbench.kernels]`, or `[kernels]` in workbench.toml."""
+"""What a project says about warm kernels: `[tool.workbench.kernels]`, or `[kernels]` in workbench.toml."""
 
 import tomllib
 from dataclasses import dataclass, fields
