@@ -97,8 +97,8 @@ def _take_streams(descriptors: list[int]) -> int | None:
     for number, descriptor in enumerate(descriptors[:STREAMS]):
         os.dup2(descriptor, number)
         os.close(descriptor)
-    for stream in (sys.__stdout__, sys.__stderr__):
-        stream.reconfigure(line_buffering=stream is sys.__stderr__ or os.isatty(stream.fileno()))
+    if not sys.__stdout__.write_through:  # as Python does when it starts
+        sys.__stdout__.reconfigure(line_buffering=os.isatty(sys.__stdout__.fileno()))
     return descriptors[STREAMS] if len(descriptors) > STREAMS else None
 
 

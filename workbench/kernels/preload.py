@@ -20,7 +20,7 @@ USUAL = (
 # What a kernel imports while it starts, or for its first completion.
 KERNEL = (
     "ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.debugger",
-    "ipykernel.subshell_manager", "ipykernel.eventloops", "ipykernel.gui", "jedi", "sqlite3", "threadpoolctl",
+    "ipykernel.subshell_manager", "ipykernel.eventloops", "ipykernel.gui", "jedi", "sqlite3",
 )  # fmt: skip
 # Threads that fork safely, by the name that the system knows: jemalloc (in pyarrow) starts its own again.
 HARMLESS_THREADS = ("jemalloc_bg_thd",)
@@ -71,6 +71,7 @@ def preload(names: Iterable[str]) -> Preloaded:
             done.failures[name] = f"{type(error).__name__}: {error}"
     for name in KERNEL:
         importlib.import_module(name)
+    # threadpoolctl, which we need ourselves, sets a variable that a kernel has only where it imports it too.
     done.variables = {name: value for name, value in os.environ.items() if before.get(name) != value}
     done.seconds = time.monotonic() - started
     return done

@@ -51,9 +51,10 @@ def _check(table: Any, file: Path) -> Settings:
             raise WorkbenchError(
                 f"Unknown setting {name!r} for kernels in {file}.\nKnown are: {', '.join(known)}."
             )
-    settings = Settings(**{**table, **({"preload": tuple(table["preload"])} if "preload" in table else {})})
-    if not all(isinstance(name, str) for name in settings.preload or ()):
+    preload = table.get("preload", [])
+    if not isinstance(preload, list) or not all(isinstance(name, str) for name in preload):
         raise WorkbenchError(f"`preload` in {file} must be a list of module names.")
+    settings = Settings(**table | ({"preload": tuple(preload)} if "preload" in table else {}))
     if type(settings.idle_children) is not int or settings.idle_children < 0:
         raise WorkbenchError(f"`idle_children` in {file} must be a whole number from 0 up.")
     if type(settings.idle_minutes) not in (int, float) or settings.idle_minutes <= 0:

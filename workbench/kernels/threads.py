@@ -1,5 +1,6 @@
 """Thread counts of a kernel whose libraries were loaded before its environment was known."""
 
+import os
 import sys
 from collections.abc import Mapping
 
@@ -21,6 +22,8 @@ def apply_thread_counts(environment: Mapping[str, str]) -> None:
 
     for library in threadpoolctl.ThreadpoolController().lib_controllers:
         wanted = _first_number(environment, _OBEYED.get(library.internal_api, ()))
+        if wanted and library.internal_api == "openblas":
+            wanted = min(wanted, len(os.sched_getaffinity(0)))  # as it does itself when it is loaded
         if wanted:
             library.set_num_threads(wanted)
     if arrow := sys.modules.get("pyarrow"):
