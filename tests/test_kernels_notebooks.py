@@ -60,7 +60,18 @@ def outcome(run: Callable[[], object], notebook: nbformat.NotebookNode) -> tuple
         ended = f"{type(error).__name__} {error.ename} {error.evalue}"
     except (DeadKernelError, CellTimeoutError) as error:
         ended = type(error).__name__
-    return ended, [[normalize(output) for output in cell.outputs] for cell in notebook.cells]
+    return ended, [shown(cell) for cell in notebook.cells]
+
+
+def shown(cell: nbformat.NotebookNode) -> list[str]:
+    """Return the outputs of a cell; in how many pieces a stream came is chance."""
+    outputs: list[nbformat.NotebookNode] = []
+    for output in cell.get("outputs", []):
+        if outputs and output.output_type == "stream" and outputs[-1].get("name") == output.name:
+            outputs[-1].text += output.text
+        else:
+            outputs.append(output)
+    return [normalize(output) for output in outputs]
 
 
 def normalize(output: nbformat.NotebookNode) -> str:
@@ -108,7 +119,7 @@ def test_notebook_ends_the_same_in_papermill(write_notebook: Callable, project: 
             ended = outcome(run, nbformat.v4.new_notebook())[0]
         finally:
             saved = nbformat.read(output, as_version=4)
-        shown = [[normalize(item) for item in cell.get("outputs", [])] for cell in saved.cells]
-        outcomes.append((ended, [cell.source for cell in saved.cells if cell.cell_type == "code"], shown))
+        sources = [cell.source for cell in saved.cells if cell.cell_type == "code"]
+        outcomes.append((ended, sources, [shown(cell) for cell in saved.cells]))
     warm, cold = outcomes
     assert warm == cold

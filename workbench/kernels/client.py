@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from workbench.kernels import protocol
-from workbench.kernels.environment import THREAD_VARIABLES, describe, installed_packages, key_of
+from workbench.kernels.environment import (
+    NURSERY_VARIABLES,
+    describe,
+    installed_packages,
+    key_of,
+    start_variables,
+)
 from workbench.kernels.folders import (
     COLD_FILE,
     LOCK_FILE,
@@ -56,9 +62,9 @@ def find_place(command: Sequence[str], environment: Mapping[str, str], folder: P
         paths = [os.path.join(folder, path) for path in own["PYTHONPATH"].split(os.pathsep)]
         own["PYTHONPATH"] = os.pathsep.join(paths)
     description = describe(command, own, read_settings(folder))
-    for name in (*THREAD_VARIABLES, "JPY_PARENT_PID", "JPY_SESSION_NAME"):
-        own.pop(name, None)
-    return Place(nursery_folder(key_of(description)), description, list(command), own, project_root(folder))
+    seen = {name: value for name, value in own.items() if name in NURSERY_VARIABLES}
+    seen |= start_variables(own)
+    return Place(nursery_folder(key_of(description)), description, list(command), seen, project_root(folder))
 
 
 def connect(place: Place) -> socket.socket:

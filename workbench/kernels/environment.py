@@ -32,6 +32,13 @@ KEY_VARIABLES = (
     "JUPYTER_WIDGETS_ECHO", "LANG", "LANGUAGE", "SSLKEYLOGFILE",
     "TEMPORARILY_DISABLE_PROTOBUF_VERSION_CHECK", "__PYVENV_LAUNCHER__",
 )  # fmt: skip
+# Of these prefixes, but read when the first operation runs.
+READ_LATER = (
+    "CUDA_VISIBLE_DEVICES", "TF_FORCE_GPU_ALLOW_GROWTH", "TF_DETERMINISTIC_OPS", "XLA_PYTHON_CLIENT_PREALLOCATE",
+    "XLA_PYTHON_CLIENT_MEM_FRACTION",
+)  # fmt: skip
+# What a nursery has beside them; it sees no other variable, so that no other can bear on its imports.
+NURSERY_VARIABLES = ("LOGNAME", "PATH", "TMPDIR", "USER")
 # These are read at import too, but can be set in the child: see threads.py.
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
@@ -77,7 +84,9 @@ def start_variables(environment: Mapping[str, str]) -> dict[str, str]:
 
 def is_start_variable(name: str) -> bool:
     """Tell whether a variable has no effect any more once the packages are imported."""
-    return name not in THREAD_VARIABLES and (name in KEY_VARIABLES or name.startswith(KEY_PREFIXES))
+    return name not in (*THREAD_VARIABLES, *READ_LATER) and (
+        name in KEY_VARIABLES or name.startswith(KEY_PREFIXES)
+    )
 
 
 def installed_packages() -> str:

@@ -10,14 +10,12 @@ from workbench.kernels.threads import apply_thread_counts
 
 # Read when the interpreter starts: too late in any kernel.
 _ALWAYS_LATE = ("PYTHON", "LD_", "MALLOC_", "LC_")
-# Read when the first operation runs: never too late in a warm kernel that a cold one would obey.
-_READ_LATER = ("CUDA_VISIBLE_DEVICES", "TF_FORCE_GPU_ALLOW_GROWTH", "TF_DETERMINISTIC_OPS", "XLA_FLAGS")
 _QUOTED = re.compile(r"""(?:["']|%env\s+|%set_env\s+)([A-Z_][A-Z0-9_]*)""")
 
 
 def is_late(name: str) -> bool:
     """Tell whether a cell could set this variable with effect in a cold kernel, but not in a warm one."""
-    return is_start_variable(name) and not name.startswith(_ALWAYS_LATE) and name not in _READ_LATER
+    return is_start_variable(name) and not name.startswith(_ALWAYS_LATE)
 
 
 def find_late_variables(code: str) -> list[str]:
