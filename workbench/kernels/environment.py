@@ -34,8 +34,8 @@ KEY_VARIABLES = (
 )  # fmt: skip
 # Of these prefixes, but read when the first operation runs.
 READ_LATER = (
-    "CUDA_VISIBLE_DEVICES", "TF_FORCE_GPU_ALLOW_GROWTH", "TF_DETERMINISTIC_OPS", "XLA_PYTHON_CLIENT_PREALLOCATE",
-    "XLA_PYTHON_CLIENT_MEM_FRACTION",
+    "CUDA_VISIBLE_DEVICES", "TF_DETERMINISTIC_OPS", "TF_FORCE_GPU_ALLOW_GROWTH",
+    "XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_PREALLOCATE",
 )  # fmt: skip
 # What a nursery has beside them; it sees no other variable, so that no other can bear on its imports.
 NURSERY_VARIABLES = ("LOGNAME", "PATH", "TMPDIR", "USER")
