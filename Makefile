@@ -29,7 +29,7 @@ bench: $(READY)
 # uv installs in a fraction of pip's time; it does not read pip's configuration, so the index is handed on.
 # Where uv cannot serve (a proxy or certificates that only pip knows), pip does the work.
 $(READY): requirements.lock pyproject.toml $(wildcard workbench/dashboards/labextension/* \
-		workbench/dashboards/labextension/static/*)
+		workbench/dashboards/labextension/static/* workbench/kernels/kernelspec/*)
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else \
 	"Workbench needs Python 3.11 to 3.13; %s is %d.%d. Name another: make run PYTHON=python3.12" \
 	% (sys.executable, v[0], v[1]))'

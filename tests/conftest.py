@@ -1,15 +1,26 @@
 """A project of its own for every test that asks for one."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import pytest
+from jupyter_client import KernelManager
 from PIL import Image
 
 from workbench.datasets import Dataset, load_dataset
+from workbench.kernels.status import stop_nurseries
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_nurseries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the nurseries of the tests apart from those of the user, and end them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+        yield
+        list(stop_nurseries())
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -19,12 +30,70 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project folder as the working directory."""
-    (tmp_path / "workbench.toml").touch()
+    """An empty project folder as the working directory, whose nursery needs no TensorFlow."""
+    (tmp_path / "workbench.toml").write_text('[kernels]\npreload = ["numpy"]\n')
     for folder in ("notebooks", "pipelines", "data"):
         (tmp_path / folder).mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+class LiveKernel:
+    """A kernel, its manager and a client, for tests that look into it."""
+
+    def __init__(self, name: str, **options: object) -> None:
+        self.manager = KernelManager(kernel_name=name)
+        self.manager.start_kernel(**options)
+        self.client = self.manager.client()
+        self.connect()
+
+    def connect(self) -> None:
+        """Wait for the kernel, also after it was started again."""
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=60)
+
+    @property
+    def process(self) -> object:
+        return self.manager.provisioner.process
+
+    @property
+    def is_warm(self) -> bool:
+        return self.manager.provisioner.cold_reason is None
+
+    def run(self, code: str) -> str:
+        """Execute `code`; return what it printed."""
+        printed = []
+
+        def collect(message: dict) -> None:
+            printed.append(message["content"].get("text", ""))
+
+        reply = self.client.execute_interactive(code, output_hook=collect, allow_stdin=False, timeout=60)
+        assert reply["content"]["status"] == "ok", reply["content"]
+        return "".join(printed)
+
+    def value(self, expression: str) -> object:
+        """Return the value of an expression that JSON can hold."""
+        return json.loads(self.run(f"import json; print(json.dumps({expression}))"))
+
+    def end(self) -> None:
+        self.client.stop_channels()
+        if self.manager.has_kernel:
+            self.manager.shutdown_kernel(now=True)
+        self.manager.cleanup_resources()
+
+
+@pytest.fixture
+def start_kernel(project: Path) -> Iterator[Callable[..., LiveKernel]]:
+    """Start kernels in the project's folder; they end with the test."""
+    kernels = []
+
+    def start(name: str = "workbench-warm", **options: object) -> LiveKernel:
+        kernels.append(LiveKernel(name, **{"cwd": str(project)} | options))
+        return kernels[-1]
+
+    yield start
+    for kernel in kernels:
+        kernel.end()
 
 
 @pytest.fixture

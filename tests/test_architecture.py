@@ -24,6 +24,7 @@ LAYERS = (
     "evaluation",
     "figures",
     "tables",
+    "kernels",
     "pipelines",
     "dashboards",
     "reports",
@@ -73,6 +74,7 @@ def test_module_imports_only_from_its_layer_and_those_above(path: Path) -> None:
         ("ipywidgets", "dashboards"),
         ("jupyter_server", "dashboards"),
         ("jinja2", "reports"),
+        ("ipykernel", "kernels"),
     ],
 )
 def test_library_is_imported_in_one_place_only(library: str, layer: str) -> None:

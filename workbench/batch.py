@@ -21,14 +21,21 @@ PACKAGE = Path(__file__).parent
 
 
 def run_batch(
-    pipeline: Pipeline, until: Sequence[str], force: Sequence[str], jobs: int | None, as_json: bool
+    pipeline: Pipeline,
+    until: Sequence[str],
+    force: Sequence[str],
+    jobs: int | None,
+    cold: bool,
+    as_json: bool,
 ) -> int:
     """Run what is stale, tell what happens and what failed, build the report; return the exit status."""
     from workbench.pipelines import run_pipeline
 
+    if not cold:
+        _say_what_is_cold(pipeline)
     with _open_view(as_json) as (watch, end), _ended_by_signals():
         state = run_pipeline(
-            pipeline, until=until, force=force, jobs=jobs, watch=watch, waiting=_say_who_runs
+            pipeline, until=until, force=force, jobs=jobs, cold=cold, watch=watch, waiting=_say_who_runs
         )
         status = 1 if state.failed else 0
         end(state, status)
@@ -109,6 +116,16 @@ def _print_failure(state: PipelineState, step: StepState) -> None:
     click.echo(f"  {failure.error}", err=True)
     executed = show(step.folder / EXECUTED_FILE, state.pipeline.root)
     click.echo(f"  look into it, with its parameters: workbench lab '{executed}'\n", err=True)
+
+
+def _say_what_is_cold(pipeline: Pipeline) -> None:
+    from workbench.kernels.choice import why_cold
+    from workbench.kernels.settings import read_settings
+
+    read_settings(pipeline.root)  # so that a wrong one is told before anything runs
+    for notebook in sorted({step.notebook.path for step in pipeline.steps}):
+        if reason := why_cold(notebook):
+            click.echo(f"{show(notebook, pipeline.root)} starts in a cold kernel: {reason}.", err=True)
 
 
 def _say_who_runs(owner: str) -> None:

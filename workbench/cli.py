@@ -40,6 +40,7 @@ def commands(debug: bool) -> None:
 @_until_option
 @_force_option
 @click.option("--jobs", type=click.IntRange(1), help="Steps at once; by default what cores and memory bear.")
+@click.option("--cold", is_flag=True, help="Start every kernel anew instead of forking it from a warm one.")
 @click.option("--dry-run", is_flag=True, help="Say what would run, and why, and stop.")
 @click.option(
     "--log-format", type=click.Choice(["text", "json"]), default="text", help="json: an event a line."
@@ -50,6 +51,7 @@ def run(
     until: tuple[str, ...],
     force: tuple[str, ...],
     jobs: int | None,
+    cold: bool,
     dry_run: bool,
     log_format: str,
 ) -> int:
@@ -64,7 +66,7 @@ def run(
         return 0
     from workbench.batch import run_batch
 
-    return run_batch(loaded, until, force, jobs, as_json=log_format == "json")
+    return run_batch(loaded, until, force, jobs, cold, as_json=log_format == "json")
 
 
 @commands.command()
@@ -191,6 +193,35 @@ def lab(arguments: tuple[str, ...]) -> int:
     server = ["--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={root}"]  # else it is the notebook's folder
     command = [sys.executable, "-m", "jupyterlab", *server, *arguments, *start]
     return subprocess.call(command, cwd=root)
+
+
+@commands.command()
+@click.option("--stop", is_flag=True, help="End the nurseries; kernels that run go on.")
+def kernels(stop: bool) -> int:
+    """Show the processes that warm kernels are forked from, and the kernels."""
+    from workbench.kernels.support import why_unsupported
+
+    if reason := why_unsupported():
+        raise WorkbenchError(f"There are no warm kernels here: {reason}.\nKernels start as usual.")
+    from workbench.kernels.status import describe_nurseries, stop_nurseries
+
+    for line in stop_nurseries() if stop else describe_nurseries():
+        click.echo(line)
+    return 0
+
+
+@commands.command()
+def doctor() -> int:
+    """Say what works on this machine, and how to mend what does not."""
+    from workbench.kernels.doctor import examine
+
+    good = True
+    for check in examine():
+        click.echo(f"{'ok ' if check.good else 'no '} {check.name:<16}{check.detail}")
+        if not check.good:
+            click.echo(f"    {'':<16}{check.advice}")
+            good = False
+    return 0 if good else 1
 
 
 def main() -> None:

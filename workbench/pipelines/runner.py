@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import WorkbenchError
+from workbench.kernels.choice import choose_kernel, start_nursery
 from workbench.pipelines.capacity import UNKNOWN_MEMORY, Capacity, Demand, step_environment
 from workbench.pipelines.estimate import estimate_seconds
 from workbench.pipelines.failure import RETRIED, Failure, StepFailed, explain_unwritable
@@ -36,6 +37,7 @@ def run_pipeline(
     until: Sequence[str] = (),
     force: Sequence[str] = (),
     jobs: int | None = None,
+    cold: bool = False,
     watch: Watch = lambda state: None,
     waiting: Callable[[str], None] = lambda owner: None,
 ) -> PipelineState:
@@ -50,6 +52,7 @@ def run_pipeline(
         until: Run only these steps (`"train"`, `"train[seed=2]"`) and what they need.
         force: Run these steps although nothing changed.
         jobs: Steps at once; by default as many as cores and free memory bear.
+        cold: Start every kernel anew; by default one is forked where that gives the same results.
         watch: Called several times a second with how things stand.
         waiting: Called with a description of another process that runs the pipeline, before waiting for it.
 
@@ -71,7 +74,7 @@ def run_pipeline(
         pipeline.folder.mkdir(parents=True, exist_ok=True)
         with locked(pipeline.folder, waiting=waiting):
             plan = Plan(pipeline, until=until, force=force)  # another runner may have finished steps
-            _Runner(plan, jobs, watch).run()
+            _Runner(plan, jobs, cold, watch).run()
     except OSError as error:
         message = explain_unwritable(error)
         if not message:
@@ -103,10 +106,11 @@ class _Job:
 class _Runner:
     """Starts steps when what they need has run and the machine bears them, and collects how they ended."""
 
-    def __init__(self, plan: Plan, jobs: int | None, watch: Watch) -> None:
+    def __init__(self, plan: Plan, jobs: int | None, cold: bool, watch: Watch) -> None:
         self.plan = plan
         self.state = plan.state
         self._watch = watch
+        self._cold = cold
         self._capacity = Capacity(jobs)
         self._writer = StateWriter(plan.state)
         self._jobs: list[_Job] = []
@@ -117,6 +121,8 @@ class _Runner:
         self.state.running = True
         try:
             self._watch(self.state)
+            if not self._cold:
+                start_nursery(self.state.pipeline.root)  # it imports while papermill is imported here
             with _without_slow_imports():
                 from workbench.pipelines.execution import Execution
             self._execution_type = Execution
@@ -213,7 +219,7 @@ class _Runner:
             self.plan.parameters(step),
             step_environment(step.step.threads, demand.device) | step.step.env | {MARK: str(step.folder)},
             step.step.timeout,
-            step.step.notebook.kernel,
+            choose_kernel(step.step.notebook.path, self._cold) or step.step.notebook.kernel,
             started=lambda process: self.plan.write_record(step, "running", kernel=process),
         )
 

@@ -1,0 +1,135 @@
+"""A forked child: it waits for a request, makes itself as fresh as a new process, and becomes the kernel."""
+
+import importlib
+import importlib.util
+import multiprocessing.process
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+
+from ipykernel.kernelapp import IPKernelApp
+
+from workbench.kernels import protocol
+from workbench.kernels.late import heed_late_variables
+from workbench.kernels.request import RESET_BY_PYTHON, STREAMS, KernelRequest, parse_kernel_request
+from workbench.kernels.threads import apply_thread_counts
+
+LAUNCHER = "ipykernel_launcher"  # the module that a cold kernel runs
+
+_PACKAGE = __package__.partition(".")[0]
+
+
+def wait_for_request(channel: socket.socket) -> tuple[socket.socket, KernelRequest, list[int]] | None:
+    """Wait until the nursery hands over a request; return None when it has ended instead."""
+    reader = protocol.Reader(channel)
+    try:
+        while (received := reader.read()) is None:
+            pass
+    except protocol.ProtocolError:
+        return None
+    message, descriptors = received
+    return channel, parse_kernel_request(message, descriptors), descriptors
+
+
+def become_kernel(
+    channel: socket.socket, request: KernelRequest, descriptors: list[int], imported: dict[str, str]
+) -> None:
+    """Take on everything that the request brings, and serve as a kernel until its end.
+
+    Args:
+        channel: To the nursery.
+        request: What the client asked for.
+        descriptors: Standard streams, and unless the kernel is to outlive its client, a pidfd of that.
+        imported: Variables that the preloaded packages set when they were imported.
+    """
+    try:
+        client = _take_streams(descriptors)
+        _take_process_state(request, imported)
+        _take_python_state(request)
+    except (OSError, ValueError) as error:
+        protocol.send(channel, {"error": f"the forked process could not be set up: {error}"})
+        sys.exit(1)
+    app = WarmKernelApp.instance(parent_handle=int(request.environment.get("JPY_PARENT_PID", 0)))
+    app.channel, app.client = channel, client
+    app.initialize(request.arguments)
+    heed_late_variables(app.shell)
+    app.start()
+
+
+class WarmKernelApp(IPKernelApp):
+    """The kernel's application, which tells when it listens, and watches its client instead of its parent."""
+
+    channel: socket.socket
+    client: int | None
+
+    def init_poller(self) -> None:
+        """Watch the client: the parent is the nursery, without which a kernel goes on."""
+        if self.client is not None:
+            threading.Thread(target=_end_with, args=[self.client], name="ClientWatch", daemon=True).start()
+
+    def init_kernel(self) -> None:
+        """Tell the nursery that the sockets are bound; requests may come from now on."""
+        try:
+            protocol.send(self.channel, {"ready": True})
+        except OSError:
+            os._exit(1)  # the nursery died, so the client has given up on this kernel
+        self.channel.close()
+        super().init_kernel()
+
+
+def _end_with(client: int) -> None:
+    """End this process when the client, a pidfd, has ended."""
+    poll = select.poll()
+    poll.register(client, select.POLLIN)
+    while not poll.poll():
+        pass
+    os._exit(1)
+
+
+def _take_streams(descriptors: list[int]) -> int | None:
+    """Make the first three descriptors the standard streams; return the client's pidfd, if any."""
+    for number, descriptor in enumerate(descriptors[:STREAMS]):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    if not sys.__stdout__.write_through:  # as Python does when it starts
+        sys.__stdout__.reconfigure(line_buffering=os.isatty(sys.__stdout__.fileno()))
+    return descriptors[STREAMS] if len(descriptors) > STREAMS else None
+
+
+def _take_process_state(request: KernelRequest, imported: dict[str, str]) -> None:
+    os.setsid()
+    os.umask(request.umask)
+    for name, soft in request.limits.items():
+        number = getattr(resource, name)
+        resource.setrlimit(number, (soft, resource.getrlimit(number)[1]))
+    for number in signal.valid_signals() - RESET_BY_PYTHON - {signal.SIGKILL, signal.SIGSTOP}:
+        default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, signal.SIG_IGN if number in request.ignored else default)
+    signal.pthread_sigmask(signal.SIG_SETMASK, request.blocked)
+    os.chdir(request.folder)
+    os.environ.clear()
+    os.environ.update(imported | request.environment)
+    time.tzset()
+
+
+def _take_python_state(request: KernelRequest) -> None:
+    sys.argv = [LAUNCHER, *request.arguments]
+    if spec := importlib.util.find_spec(LAUNCHER):
+        sys.argv[0] = spec.origin
+    sys.orig_argv = [*sys.orig_argv[: sys.orig_argv.index("-m")], "-m", LAUNCHER, *request.arguments]
+    importlib.invalidate_caches()
+    tempfile.tempdir = None  # TMPDIR may be another
+    multiprocessing.process.ORIGINAL_DIR = os.getcwd()
+    multiprocessing.current_process().authkey = os.urandom(32)
+    # Python seeds `random` after a fork, and TensorFlow and Keras draw their seeds when first needed.
+    if numpy_random := sys.modules.get("numpy.random"):
+        numpy_random.seed()
+    apply_thread_counts(os.environ)
+    for name in [name for name in sys.modules if name.partition(".")[0] == _PACKAGE]:
+        del sys.modules[name]  # the project's code is read when the notebook imports it
