@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from workbench.errors import WorkbenchError
-from workbench.evaluation.explanation.scores import build_scores, choose_classes, pick
+from workbench.evaluation.explanation.scores import build_scores, choose_classes, pick, take_classes
 
 STEPS = 32
 _BATCH = 64
@@ -39,7 +39,7 @@ def explain_gradcam(model: keras.Model, images: np.ndarray, classes: Any = None)
         with tf.GradientTape() as tape:
             tape.watch(batch)
             scores, features = network(batch, training=False)
-            wanted = choose_classes(scores, None if classes is None else _part(classes, start))
+            wanted = choose_classes(scores, take_classes(classes, start, _BATCH))
             score = pick(scores, wanted)
         gradients = tf.cast(tape.gradient(score, features), tf.float32)
         weights = tf.reduce_mean(gradients, axis=(1, 2), keepdims=True)
@@ -72,7 +72,7 @@ def integrate_gradients(
     found = []
     for number, image in enumerate(np.asarray(images, np.float32)):
         scores = network(image[None], training=False)
-        wanted = choose_classes(scores, None if classes is None else _part(classes, number)[:1])
+        wanted = choose_classes(scores, take_classes(classes, number, 1))
         shares = (np.arange(steps, dtype=np.float32) + 0.5) / steps
         path = tf.convert_to_tensor(baseline + shares[:, None, None, None] * (image - baseline))
         with tf.GradientTape() as tape:
@@ -81,11 +81,6 @@ def integrate_gradients(
         gradients = tf.reduce_mean(tape.gradient(score, path), axis=0).numpy()
         found.append(gradients * (image - baseline))
     return np.stack(found)
-
-
-def _part(classes: Any, start: int) -> np.ndarray:
-    array = np.asarray(classes)
-    return array if array.ndim == 0 else array[start : start + _BATCH]
 
 
 def _last_image_layer(model: keras.Model) -> keras.Layer:

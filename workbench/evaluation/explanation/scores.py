@@ -33,6 +33,7 @@ def build_scores(model: keras.Model, *features: Any) -> keras.Model:
         WorkbenchError: The model is not functional, so its inside cannot be reached.
     """
     require_tensorflow()
+    model = getattr(model, "_functional", None) or model  # what a Sequential model is inside
     last = model.layers[-1]
     try:
         model.input, last.input  # noqa: B018  (a subclassed model has none)
@@ -64,6 +65,13 @@ def choose_classes(scores: Any, classes: Any) -> np.ndarray:
             f"Give 0 to {scores.shape[1] - 1}."
         )
     return chosen
+
+
+def take_classes(classes: Any, start: int, count: int) -> Any:
+    """Return what of the classes to explain belongs to some samples; one class, or None, belongs to all."""
+    if classes is None or np.ndim(classes) == 0:
+        return classes
+    return np.asarray(classes)[start : start + count]
 
 
 def pick(scores: Any, classes: np.ndarray) -> Any:

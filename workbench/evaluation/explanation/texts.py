@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from workbench.errors import WorkbenchError
-from workbench.evaluation.explanation.scores import build_scores, choose_classes, pick
+from workbench.evaluation.explanation.scores import build_scores, choose_classes, pick, take_classes
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -43,7 +43,7 @@ def integrate_token_gradients(
     found = []
     for row in range(rows):
         one = {name: array[row : row + 1] for name, array in tokens.items()}
-        wanted = choose_classes(network(one, training=False), _of_row(classes, row))
+        wanted = choose_classes(network(one, training=False), take_classes(classes, row, 1))
         path = {name: np.repeat(array, steps, axis=0) for name, array in one.items()}
         shares = (np.arange(steps, dtype=np.float32) + 0.5) / steps
         with tf.GradientTape() as tape, _scaled(embedding, shares, tape) as seen:
@@ -86,13 +86,6 @@ def occlude_words(
     return list(zip(words, map(float, falls), strict=True))
 
 
-def _of_row(classes: Any, row: int) -> Any:
-    if classes is None:
-        return None
-    array = np.asarray(classes)
-    return array if array.ndim == 0 else array[row : row + 1]
-
-
 def _find_embedding(model: keras.Model) -> keras.layers.Embedding:
     """Return the embedding of the tokens: the one of the largest vocabulary."""
     layers = [
@@ -123,7 +116,7 @@ def _scaled(layer: keras.Layer, shares: np.ndarray, tape: Any) -> Iterator[list[
         full = call(*inputs, **options)
         scaled = full * tf.cast(shares[:, None, None], full.dtype)
         tape.watch(scaled)
-        seen[:] = [scaled, tf.cast(full[:1], tf.float32)]
+        seen[:] = [scaled, tf.cast(full[0], tf.float32)]
         return scaled
 
     layer.call = scale
