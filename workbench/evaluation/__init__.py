@@ -1,13 +1,16 @@
-"""How good a model is: stored predictions, measures, baselines and mistakes.
+"""How good a model is, how far that can be trusted, and where it fails.
 
-Nothing here imports a deep-learning framework; scikit-learn loads with the first measure.
+Nothing here imports a deep-learning framework but `explanation`, which loads when it is asked for;
+scikit-learn loads with the first measure.
 """
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
+    submodules=["explanation", "statistics"],
     submod_attrs={
+        "ablation": ["ablate"],
         "baselines": ["evaluate_baselines"],
         "calibration": [
             "bound_calibration_error",
@@ -18,6 +21,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "estimates": ["Estimate"],
         "guards": ["check_results"],
+        "label_errors": ["find_label_errors", "rank_confusions"],
+        "leakage": ["check_splits", "find_near_duplicates"],
         "measures": [
             "MEASURES",
             "count_confusions",
@@ -38,8 +43,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "read_result_groups",
             "read_results",
         ],
+        "robustness": ["corrupt_images", "corrupt_texts", "measure_robustness"],
         "rounding": ["format_estimate"],
         "selection": ["find_worst_mistakes", "spread_over_classes"],
+        "slices": ["describe_samples", "find_slices", "measure_groups"],
         "verdicts": ["Verdict", "compare", "judge"],
     },
 )
