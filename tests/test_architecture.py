@@ -27,6 +27,7 @@ LAYERS = (
     "pipelines",
     "dashboards",
     "reports",
+    "verification",
     "batch",
     "cli",
     "__main__",
