@@ -219,7 +219,7 @@ class TestAlterations:
         assert any("finding on made" in edit for edit in open_subject(str(report)).edits)
 
     def test_text_edited_in_the_report_is_found(self, report: Path) -> None:
-        report.write_text(report.read_text().replace("<h1>Made", "<h1>Faked"))
+        report.write_text(report.read_text().replace(">Made</h1>", ">Faked</h1>"))
         (edit,) = open_subject(str(report)).edits
         assert "edited outside of its numbers" in edit
 
