@@ -28,6 +28,7 @@ LAYERS = (
     "pipelines",
     "dashboards",
     "reports",
+    "verification",
     "batch",
     "cli",
     "__main__",

@@ -17,7 +17,7 @@ import pytest
 import workbench as wb
 from workbench.errors import WorkbenchError
 from workbench.reports.figures import prepare_figure
-from workbench.reports.page import anchor, format_duration, format_moment, format_number
+from workbench.reports.rendering import anchor, format_duration, format_moment, format_number
 from workbench.runs import write_json
 
 HOSTILE = "</script><script>window.ran = 1</script><img src=x onerror='window.ran=1'>猫 \"'&"
@@ -58,7 +58,7 @@ class Page(html.parser.HTMLParser):
         return {
             attributes["id"]: json.loads(script)
             for attributes, script in self.scripts
-            if attributes.get("type") == "application/json" and attributes["id"] != "looks"
+            if attributes.get("type") == "application/json" and attributes["id"].startswith("figure-")
         }
 
     def attributes(self, name: str) -> list[str]:
@@ -137,7 +137,7 @@ class TestResults:
     def test_show_mean_and_deviation_of_the_seeds(self, evaluated: Callable[..., Page]) -> None:
         values = [0.91, 0.94, 0.95]
         page = evaluated(*values)
-        shown = f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}"
+        shown = f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"  # two digits of deviation
         assert f"net reaches an accuracy of {shown} on the 1,200 test samples of made" in page.text
         assert "more than the best baseline, majority class, with 0.5000" in page.text
 
@@ -199,7 +199,8 @@ class TestFigures:
 class TestTables:
     def test_of_an_evaluation_are_shown_for_each_model(self, pipeline: Pipeline) -> None:
         run = pipeline.add_evaluation("evaluate", [("net", "model", "runs/x", 0.5)])
-        table = pd.DataFrame({"model": ["net", "other"], "class": ["a", "a"], "f1": [0.123456, 1.0]})
+        models, f1 = ["net", "net", "other", "other"], [0.123456, 0.5, 1.0, 0.5]
+        table = pd.DataFrame({"model": models, "class": ["a", "b", "a", "b"], "f1": f1})
         run.save_table("per_class", table)
         run.finish()
         text = pipeline.build().text
@@ -322,7 +323,9 @@ class TestPage:
     def test_lies_under_reports_or_where_it_is_asked_for(self, pipeline: Pipeline, project: Path) -> None:
         pipeline.add("train").finish()
         assert wb.build_report("runs/small") == project / "reports/small.html"
-        assert wb.build_report("runs/small/state.json", "else/where.html") == project / "else/where.html"
+        assert (
+            wb.build_report("runs/small/state.json", output="else/where.html") == project / "else/where.html"
+        )
 
     def test_loads_nothing(self, evaluated: Callable[..., Page]) -> None:
         page = evaluated(0.91)
@@ -355,7 +358,7 @@ class TestPage:
         run.finish()
         page = pipeline.build()
         assert page.text.count(HOSTILE) > 10
-        assert len([attributes for attributes, _ in page.scripts if "type" not in attributes]) == 2
+        assert len([attributes for attributes, _ in page.scripts if "type" not in attributes]) == 1
         assert not [tag for tag, _ in page.tags if tag == "img"]
         assert not page.attributes("onerror")
 

@@ -9,7 +9,7 @@ import pytest
 
 import workbench as wb
 from workbench.findings import Finding
-from workbench.reports.page import anchor
+from workbench.reports.rendering import anchor
 from workbench.reports.trainings import read_training, shorten_evidence
 from workbench.runs import write_json
 
@@ -186,4 +186,4 @@ class TestPage:
         )
         assert words(page.select_one("#noticed")).count(" ".join(HOSTILE.split())) >= 7
         assert not page.select("img, [onerror]")
-        assert len(page.select("script:not([type])")) == 2
+        assert len(page.select("script:not([type])")) == 1

@@ -6,7 +6,7 @@ import json
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,9 @@ from workbench.pipelines.records import EXECUTED_FILE
 from workbench.pipelines.spec import Pipeline
 from workbench.pipelines.state import PipelineState, StepState, Watch, show
 from workbench.runs import STATE_FILE, read_json, write_json
+
+if TYPE_CHECKING:
+    from workbench.reports.page import WrittenReport
 
 REPORT_FILE = "report.json"  # beside state.json: what the report was built from
 PACKAGE = Path(__file__).parent
@@ -44,14 +47,15 @@ def run_batch(
     return status
 
 
-def rebuild_report(pipeline: Pipeline) -> str:
-    """Build the report of a pipeline from its runs and return its path, as shown."""
-    from workbench.reports import build_report
+def rebuild_report(pipeline: Pipeline) -> "WrittenReport":
+    """Build the report of a pipeline from its runs."""
+    from workbench.reports.page import write_report
 
-    page = build_report(pipeline.folder)
+    written = write_report(pipeline.folder)
     with contextlib.suppress(OSError):  # then it is built again the next time
-        write_json(pipeline.folder / REPORT_FILE, _report_stamp(pipeline, page))
-    return show(page, pipeline.root)
+        stamp = _report_stamp(pipeline, written.path, written.digest)
+        write_json(pipeline.folder / REPORT_FILE, stamp)
+    return written
 
 
 def describe_removable(found: Sequence[Removable]) -> Iterator[str]:
@@ -71,7 +75,8 @@ def _conclude(state: PipelineState) -> None:
     ran = sum(step.state == "done" for step in state.steps)
     if not ran and not state.failed:
         click.echo(f"{state.pipeline.name}: nothing to do, {_count(state)} fresh")
-    click.echo(f"Report: {_report(state.pipeline)}")
+    page, digest = _report(state.pipeline)
+    click.echo(f"Report: {page}\nManifest: {digest}")
     if ran:
         click.echo("Explore: make lab")
 
@@ -81,27 +86,30 @@ def _count(state: PipelineState) -> str:
     return f"{fresh} step{'s are' if fresh != 1 else ' is'}"
 
 
-def _report(pipeline: Pipeline) -> str:
-    """Return the path of the report, which is built unless it tells of these runs already."""
+def _report(pipeline: Pipeline) -> tuple[str, str]:
+    """Return path and digest of the report, which is built unless it tells of these runs already."""
     known = read_json(pipeline.folder / REPORT_FILE)
     if known is not None:
-        page = pipeline.root / known["page"]
-        if page.is_file() and _report_stamp(pipeline, page) == known:
-            return known["page"]
-    return rebuild_report(pipeline)
+        page, digest = pipeline.root / known["page"], known.get("manifest", "")
+        if page.is_file() and _report_stamp(pipeline, page, digest) == known:
+            return known["page"], digest
+    written = rebuild_report(pipeline)
+    return show(written.path, pipeline.root), written.digest
 
 
-def _report_stamp(pipeline: Pipeline, page: Path) -> dict[str, Any]:
-    """Return what tells whether a report is up to date: the page, the runs and the code that draws them."""
+def _report_stamp(pipeline: Pipeline, page: Path, digest: str) -> dict[str, Any]:
+    """Return what tells whether a report is up to date: the page, the runs, its text, the code that draws."""
     steps = (read_json(pipeline.folder / STATE_FILE) or {}).get("steps")
-    code = sorted(
-        (str(path), path.stat().st_mtime_ns) for path in PACKAGE.rglob("*.*") if path.suffix != ".pyc"
-    )
+    beside = (".md", ".bib", ".html")  # a report's text, references and template
+    texts = [path for path in pipeline.file.parent.iterdir() if path.suffix in beside]
+    code = [path for path in PACKAGE.rglob("*.*") if path.suffix != ".pyc"]
+    files = sorted((str(path), path.stat().st_mtime_ns) for path in [*code, *texts])
     status = page.stat()
     return {
         "page": show(page, pipeline.root),
+        "manifest": digest,
         "written": [status.st_size, status.st_mtime_ns],
-        "made_from": hashlib.sha256(json.dumps([pipeline.title, steps, code]).encode()).hexdigest(),
+        "made_from": hashlib.sha256(json.dumps([pipeline.title, steps, files]).encode()).hexdigest(),
     }
 
 
@@ -142,7 +150,7 @@ def _open_view(as_json: bool) -> Iterator[tuple[Watch, Callable[[PipelineState, 
 
         def end(state: PipelineState, status: int) -> None:
             lines.update(state)
-            lines.write("report", path=_report(state.pipeline))
+            lines.write("report", path=_report(state.pipeline)[0])
             lines.end(state, status)
 
         yield lines.update, end

@@ -112,14 +112,68 @@ def stop(run: str, after_epoch: bool) -> int:
 
 
 @commands.command()
-@_pipeline_argument
-def report(pipeline: str) -> int:
-    """Build reports/<name>.html from the runs that PIPELINE has."""
+@click.argument("pipelines", nargs=-1)
+@click.option("-o", "--output", metavar="FILE", help="The file to write; reports/<name>.html by default.")
+@click.option("--text", metavar="FILE", help="Markdown with settings and text; else the one beside PIPELINE.")
+@click.option("--template", default="", metavar="NAME", help="paper, brief, or a Jinja file of your own.")
+@click.option("--export", metavar="FOLDER", help="Also write figures, tables, numbers and references there.")
+@click.option(
+    "--style", type=click.Choice(["serif", "sans"]), default="serif", help="Letters of these figures."
+)
+def report(
+    pipelines: tuple[str, ...],
+    output: str | None,
+    text: str | None,
+    template: str,
+    export: str | None,
+    style: str,
+) -> int:
+    """Build one HTML report from the runs that PIPELINES have."""
     from workbench.batch import rebuild_report
     from workbench.pipelines import load_pipeline
+    from workbench.reports.page import write_report
+    from workbench.runs import show_path
 
-    click.echo(f"Report: {rebuild_report(load_pipeline(pipeline))}")
+    loaded = [load_pipeline(name) for name in pipelines or [DEFAULT_PIPELINE]]
+    folders = [pipeline.folder for pipeline in loaded]
+    if len(loaded) > 1 or output or text or template:
+        written = write_report(*folders, output=output, text=text, template=template)
+    else:
+        written = rebuild_report(loaded[0])
+    click.echo(f"Report: {show_path(written.path)}\nManifest: {written.digest}")
+    if export:
+        from workbench.reports.paper import export_paper
+
+        folder = export_paper(*folders, folder=export, digest=written.digest, style=style, text=text)
+        click.echo(f"For the paper: {show_path(folder)}")
     return 0
+
+
+@commands.command()
+@click.argument("what", metavar="REPORT|RUN|PIPELINE", default=DEFAULT_PIPELINE)
+@click.option("--quick", is_flag=True, help="Only evaluate stored predictions again and check hashes.")
+@click.option(
+    "--seeds", type=click.Choice(["same", "new"]), default="same", help="New: does the conclusion hold?"
+)
+@click.option("--no-nbval", is_flag=True, help="Leave out the comparison of cell outputs by nbval.")
+def verify(what: str, quick: bool, seeds: str, no_nbval: bool) -> int:
+    """Run REPORT, RUN or PIPELINE again and compare every number with what was found before."""
+    from rich.console import Console
+
+    from workbench.dashboards.progress import show_progress
+    from workbench.runs import show_path
+    from workbench.verification import verify as verify_again
+    from workbench.verification.page import write_page
+
+    with show_progress(Console()) as watch:
+        done = verify_again(
+            what, quick=quick, new_seeds=seeds == "new", nbval=not no_nbval, watch=watch, tell=click.echo
+        )
+    for line in done.attention:
+        click.echo("  ".join(filter(None, (line.verdict, line.step, line.what, line.note))))
+    click.echo(f"Manifest {done.subject.digest}")
+    click.echo(f"Verified: {done.summary}. Page: {show_path(write_page(done))}")
+    return 0 if done.holds else 1
 
 
 @commands.command()

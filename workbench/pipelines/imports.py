@@ -13,7 +13,8 @@ from workbench.pipelines.memory import Memory
 from workbench.pipelines.source import parse_code
 
 PACKAGE = Path(__file__).parents[1]
-LOOKING_ON = tuple(f"workbench.{name}." for name in ("dashboards", "reports", "batch", "cli", "__main__"))
+_ABOVE = ("dashboards", "reports", "verification", "batch", "cli", "__main__")
+LOOKING_ON = tuple(f"workbench.{name}." for name in _ABOVE)
 _IMPORTERS = ("import_module", "__import__", "run_path", "run_module", "exec")
 
 

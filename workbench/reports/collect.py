@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
+from workbench.reports.privacy import uses_own_data
+from workbench.reports.settings import Settings, find_text, read_settings
 from workbench.reports.trainings import Training, read_training
 from workbench.runs import RUN_FILE, STATE_FILE, RunRecord, open_run, read_json, resolve_path, show_path
 
@@ -39,6 +41,11 @@ class ReportedStep:
     def data_card(self) -> dict[str, Any] | None:
         """The data card, if the run wrote one."""
         return read_json(self.folder / DATA_CARD) if self.folder else None
+
+    @cached_property
+    def is_private(self) -> bool:
+        """Whether its data are the user's own."""
+        return self.run is not None and uses_own_data(self.run)
 
     @property
     def is_evaluation(self) -> bool:
@@ -83,8 +90,9 @@ class Report:
 
     name: str
     title: str
-    file: str
+    files: list[str]  # of the pipelines
     steps: list[ReportedStep]
+    settings: Settings = field(default_factory=Settings)
 
     @property
     def runs(self) -> list[RunRecord]:
@@ -129,16 +137,38 @@ class Report:
         return min((run.details["started"] for run in self.runs), default="")
 
 
-def collect_report(pipeline_state: str | Path) -> Report:
-    """Read the state of a pipeline and every run that it names.
+def collect_report(*pipelines: str | Path, text: str | None = None) -> Report:
+    """Read the states of one or several pipelines and every run that they name.
+
+    The labels of several pipelines' steps begin with the name of the pipeline.
 
     Args:
-        pipeline_state: `runs/<pipeline>` or its `state.json`, relative to the project root.
+        pipelines: `runs/<pipeline>` or its `state.json`, relative to the project root.
+        text: The Markdown file with settings and text; by default the one beside the only pipeline.
 
     Raises:
-        WorkbenchError: There is no readable `state.json`.
+        WorkbenchError: There is no readable `state.json`, or the text has a setting that cannot be.
     """
-    path = resolve_path(pipeline_state)
+    states = [_read_state(pipeline) for pipeline in pipelines]
+    several = len(states) > 1
+    steps = [
+        _collect_step(f"{state['pipeline']}: {label}" if several else label, entry)
+        for state in states
+        for label, entry in state["steps"].items()
+    ]
+    files = [state["file"] for state in states]
+    settings = read_settings(find_text(files, text))
+    return Report(
+        name="+".join(state["pipeline"] for state in states),
+        title=settings.title or " · ".join(state["title"] or state["pipeline"] for state in states),
+        files=files,
+        steps=steps,
+        settings=settings,
+    )
+
+
+def _read_state(pipeline: str | Path) -> dict[str, Any]:
+    path = resolve_path(pipeline)
     path = path / STATE_FILE if path.is_dir() else path
     state = read_json(path)
     if state is None or "steps" not in state:
@@ -146,8 +176,7 @@ def collect_report(pipeline_state: str | Path) -> Report:
             f"No pipeline's state in {show_path(path)}: the file is missing or unreadable.\n"
             "Run the pipeline first (workbench run NAME), then give its folder, such as runs/quickstart."
         )
-    steps = [_collect_step(label, entry) for label, entry in state["steps"].items()]
-    return Report(state["pipeline"], state["title"] or state["pipeline"], state["file"], steps)
+    return state
 
 
 def _collect_step(label: str, entry: dict[str, Any]) -> ReportedStep:

@@ -1,13 +1,17 @@
 """The heart of a report: every model and baseline with its measures, and what they say in one sentence."""
 
+import csv
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import pandas as pd
 
 from workbench.tables import table_means
 
+_INTERVALS = {"model", "measure", "reported"}  # columns of a table of intervals
+_TESTS = {"better", "worse", "separated"}  # of a table of pairwise tests
 _NAMES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "log_loss": "log loss"}
 
 
@@ -18,9 +22,14 @@ class Measure:
     mean: float
     sd: float  # NaN for a single run
     values: list[float]
+    interval: str = ""  # value and 95 % interval as the evaluation reports them, if it does
 
     def __str__(self) -> str:
-        return f"{self.mean:.4f}" if math.isnan(self.sd) else f"{self.mean:.4f} ± {self.sd:.4f}"
+        if self.interval:
+            return self.interval
+        decimals = carried_decimals(self.sd)
+        mean = f"{self.mean:.{decimals}f}"
+        return mean if math.isnan(self.sd) else f"{mean} ± {self.sd:.{decimals}f}"
 
 
 @dataclass(frozen=True)
@@ -42,18 +51,21 @@ class ResultTable:
     test_samples: int
     measures: list[str]
     rows: list[Row]
+    beaten: dict[str, set[str]] = field(default_factory=dict)  # by model: those it was tested better than
 
     def heading(self, measure: str) -> str:
         """Return a measure's name as people write it."""
         return _NAMES.get(measure, measure.replace("_", " "))
 
     @property
-    def best(self) -> dict[str, Row]:
-        """The best row by each measure."""
-        return {
-            name: min(self.rows, key=lambda row: row.measures[name].mean * (1 if "loss" in name else -1))
-            for name in self.measures
-        }
+    def has_intervals(self) -> bool:
+        """Whether the evaluation says how far its numbers can be trusted."""
+        return any(measure.interval for row in self.rows for measure in row.measures.values())
+
+    def is_best(self, row: Row) -> bool:
+        """Tell whether the evaluation's tests carry that a model is more accurate than every other row."""
+        others = {other.model for other in self.rows} - {row.model}
+        return bool(others) and others <= self.beaten.get(row.model, set())
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -77,33 +89,62 @@ class ResultTable:
         return next((row for row in self.rows if row.kind == kind), None)
 
 
-def read_results(summary: Path) -> list[ResultTable]:
+def read_results(summary: Path | IO[str], *others: Path) -> list[ResultTable]:
     """Read the `summary.csv` of an evaluation: one table for each dataset.
 
     Args:
         summary: The file; its columns stand in `workbench.tables.table_summary`.
+        others: Further tables of the evaluation. Those with the columns of intervals (model, measure,
+            reported) or of tests (better, worse, separated) are taken up.
     """
     text = dict.fromkeys(("dataset", "model", "kind", "run", "seed"), str)
     table = pd.read_csv(summary, dtype=text, keep_default_na=False, na_values={"log_loss": ["", "nan"]})
     measures = list(table.columns[table.columns.get_loc("seed") + 1 : -1])
+    intervals: dict[tuple[str, str], str] = {}
+    beaten: dict[str, set[str]] = {}
+    for path in others:
+        rows = _read_rows(path)
+        columns = set(rows[0]) if rows else set()
+        if columns >= _INTERVALS:
+            intervals |= {(row["model"], row["measure"]): row["reported"] for row in rows}
+        elif columns >= _TESTS:
+            for row in rows:
+                if row["separated"] == "yes":
+                    beaten.setdefault(row["better"], set()).add(row["worse"])
     return [
-        _result_table(str(dataset), rows, measures) for dataset, rows in table.groupby("dataset", sort=False)
+        _result_table(str(dataset), rows, measures, intervals, beaten)
+        for dataset, rows in table.groupby("dataset", sort=False)
     ]
 
 
-def _result_table(dataset: str, table: pd.DataFrame, measures: list[str]) -> ResultTable:
+def carried_decimals(spread: float) -> int:
+    """Return after how many decimals a number with this spread is noise; four where none is known."""
+    if not math.isfinite(spread) or spread <= 0:
+        return 4
+    return min(max(1 - math.floor(math.log10(spread)), 0), 4)
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _result_table(
+    dataset: str,
+    table: pd.DataFrame,
+    measures: list[str],
+    intervals: dict[tuple[str, str], str],
+    beaten: dict[str, set[str]],
+) -> ResultTable:
     rows = []
     for mean in table_means(table).to_dict("records"):
-        own = table[(table["model"] == mean["model"]) & (table["kind"] == mean["kind"])]
-        rows.append(
-            Row(
-                model=mean["model"],
-                kind=mean["kind"],
-                seeds=own["seed"].tolist(),
-                runs=own["run"].tolist(),
-                measures={
-                    name: Measure(mean[name], mean[f"{name}_sd"], own[name].tolist()) for name in measures
-                },
+        model = mean["model"]
+        own = table[(table["model"] == model) & (table["kind"] == mean["kind"])]
+        found = {
+            name: Measure(
+                mean[name], mean[f"{name}_sd"], own[name].tolist(), intervals.get((model, name), "")
             )
-        )
-    return ResultTable(dataset, int(table["test_samples"].iloc[0]), measures, rows)
+            for name in measures
+        }
+        rows.append(Row(model, mean["kind"], own["seed"].tolist(), own["run"].tolist(), found))
+    return ResultTable(dataset, int(table["test_samples"].iloc[0]), measures, rows, beaten)
