@@ -1,6 +1,6 @@
 """Datasets that a Python package hands over as arrays: scikit-learn's and Keras's own."""
 
-import importlib
+import pkgutil
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,8 +18,7 @@ _BLOCK = 2048  # images that are handled together
 
 def read_package(entry: Mapping[str, Any], options: Options) -> Samples:
     """Return the samples of a function of an installed package that gives `images` and `target`."""
-    module, _, function = entry["source"]["function"].rpartition(".")
-    bunch = getattr(importlib.import_module(module), function)()
+    bunch = pkgutil.resolve_name(entry["source"]["function"])()
     images = np.rint(bunch.images * (255 / entry["white"])).astype(np.uint8)
     return _image_samples(
         images, bunch.target, np.full(len(images), "", "<U5"), entry["class_names"], options
@@ -101,7 +100,7 @@ def _numbered(count: int) -> list[str]:
 
 
 def _import_keras(name: str) -> Any:
-    return importlib.import_module(f"keras.datasets.{name}")
+    return pkgutil.resolve_name(f"keras.datasets.{name}")
 
 
 def _download(load: Any, name: str) -> Any:

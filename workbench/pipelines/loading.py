@@ -98,9 +98,10 @@ def _find_file(file: str | Path) -> Path:
     for path in (given, folder / given, folder / f"{given}.yaml"):
         if path.is_file():
             return path.resolve()
-    known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml"))) or "none"
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
     raise WorkbenchError(
-        f"There is no pipeline {str(file)!r}.\nGive a path, or one of those in {show_path(folder)}/: {known}."
+        f"There is no pipeline {str(file)!r}.\n"
+        f"Give a path, or one of those in {show_path(folder)}/. {suggest(str(file), known)}"
     )
 
 
@@ -178,7 +179,7 @@ def _check_parameters(notebook: Notebook, values: Mapping[str, Any], where: str)
         raise WorkbenchError(
             f"The {where} sets {key} to {value!r}, a {type(value).__name__};"
             f" {show_path(notebook.path)} declares it as {declared.type}.\n"
-            f"Give a {declared.type}, such as its default {declared.default!r}."
+            f"Give a value of that type, such as its default {declared.default!r}."
         )
 
 

@@ -62,6 +62,6 @@ def _parse(parameter: Parameter, given: Any) -> Any:
     if not parameter.accepts(value):
         raise WorkbenchError(
             f"-p {parameter.name}={given} gives a {type(value).__name__}; the notebook declares"
-            f" {parameter.type}.\nGive a {parameter.type}, such as its default {parameter.default!r}."
+            f" {parameter.type}.\nGive a value of that type, such as its default {parameter.default!r}."
         )
     return value
