@@ -354,3 +354,32 @@ def test_clean_shows_what_and_how_much_and_asks_first(
         assert ended.value.code == 0
         assert "runs/scratch/one  (run by hand)" in capsys.readouterr().out
         assert run.path.exists() != removed
+
+
+def test_saying_that_nothing_changed_loads_nothing_that_runs_notebooks(
+    write_steps: Callable[..., None],
+) -> None:
+    write_steps(a={})
+    subprocess.run([sys.executable, "-m", "workbench", "run", "small"], check=True, timeout=300)
+    heavy = (
+        "jupyter_client",
+        "nbformat",
+        "numpy",
+        "pandas",
+        "papermill",
+        "plotly",
+        "rich",
+        "workbench.reports",
+    )
+    script = f"""
+import sys
+from workbench.cli import main
+sys.argv[1:] = ["run", "small"]
+try:
+    main()
+finally:
+    print("loaded", [name for name in {heavy} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    assert "nothing to do, 1 step is fresh" in done.stdout
+    assert "loaded []" in done.stdout
