@@ -34,12 +34,11 @@ def run_batch(
     """Run what is stale, tell what happens and what failed, build the report; return the exit status."""
     from workbench.pipelines import run_pipeline
 
-    if not cold:
-        _say_what_is_cold(pipeline)
+    options: dict[str, Any] = {"until": until, "force": force, "jobs": jobs, "cold": cold}
     with _open_view(as_json) as (watch, end), _ended_by_signals():
-        state = run_pipeline(
-            pipeline, until=until, force=force, jobs=jobs, cold=cold, watch=watch, waiting=_say_who_runs
-        )
+        if not cold:
+            watch = _after(lambda: _say_what_is_cold(pipeline), watch)
+        state = run_pipeline(pipeline, **options, watch=watch, waiting=_say_who_runs)
         status = 1 if state.failed else 0
         end(state, status)
     if not as_json:
@@ -124,6 +123,18 @@ def _print_failure(state: PipelineState, step: StepState) -> None:
     click.echo(f"  {failure.error}", err=True)
     executed = show(step.folder / EXECUTED_FILE, state.pipeline.root)
     click.echo(f"  look into it, with its parameters: workbench lab '{executed}'\n", err=True)
+
+
+def _after(say: Callable[[], None], watch: Watch) -> Watch:
+    """Return `watch` with `say` before its first call, which comes only when something has to run."""
+    waiting = [say]
+
+    def first_say(state: PipelineState) -> None:
+        while waiting:
+            waiting.pop()()
+        watch(state)
+
+    return first_say
 
 
 def _say_what_is_cold(pipeline: Pipeline) -> None:

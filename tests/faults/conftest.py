@@ -22,7 +22,7 @@ def counting(project: Path) -> Path:
 def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose pipeline has run; tests disturb copies of it."""
     folder = tmp_path_factory.mktemp("finished")
-    (folder / "workbench.toml").touch()
+    (folder / "workbench.toml").write_text('[kernels]\npreload = ["numpy"]\n')
     write_project(folder)
     assert start_runner(folder).wait(timeout=300) == 0
     return folder

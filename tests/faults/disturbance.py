@@ -1,5 +1,6 @@
 """A small pipeline without TensorFlow, whose results depend on every step before, and ways to disturb it."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -10,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
+
+from workbench.runs import process_identity
 
 PARAMETERS = """
 amount: int = 1  # what is counted to
@@ -61,11 +64,11 @@ def start(project: Path, *arguments: str, **options: object) -> subprocess.Popen
     return subprocess.Popen(command, cwd=project, **(pipes | options))
 
 
-def start_runner(project: Path) -> subprocess.Popen[str]:
+def start_runner(project: Path, cold: bool = True) -> subprocess.Popen[str]:
     """Start what `workbench run small` does before it builds the report; 1 tells of a failure."""
-    script = "import sys, workbench as wb; sys.exit(bool(wb.run_pipeline('small').failed))"
+    script = "import sys, workbench as wb; sys.exit(bool(wb.run_pipeline('small', cold=COLD).failed))"
     return subprocess.Popen(
-        [sys.executable, "-c", script],
+        [sys.executable, "-c", script.replace("COLD", str(cold))],
         cwd=project,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -100,16 +103,18 @@ def finished(project: Path) -> dict[str, bytes]:
 
 
 def kernels(project: Path) -> list[int]:
-    """Return the processes that work for run folders of the project."""
+    """Return the project's kernels: cold ones by their environment, warm ones as the runner noted them."""
     mark = f"WORKBENCH_RUN={project}".encode()
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and mark in (entry / "environ").read_bytes():
-                found.append(int(entry.name))
-        except OSError:  # it has just ended
-            continue
-    return found
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has just ended
+            if mark in (entry / "environ").read_bytes():
+                found.add(int(entry.name))
+    for file in (project / "runs").glob("*/*/step.json"):
+        noted = json.loads(file.read_text()).get("kernel")
+        if noted and noted == process_identity(noted["pid"]):
+            found.add(noted["pid"])
+    return sorted(found)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:

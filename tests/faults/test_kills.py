@@ -37,7 +37,7 @@ def test_runs_that_are_killed_at_random_end_as_if_nothing_had_happened(counting:
 
 def killed(project: Path, choose: random.Random) -> bool:
     """Start the pipeline and kill runner, kernels or both after a while; tell whether that hit."""
-    runner = start_runner(project)
+    runner = start_runner(project, cold=choose.random() < 0.5)
     moment = time.monotonic() + choose.uniform(0, LONGEST)
     while runner.poll() is None and time.monotonic() < moment:
         time.sleep(0.01)

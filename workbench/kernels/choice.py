@@ -6,8 +6,6 @@ import os
 import sys
 from pathlib import Path
 
-from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
-
 from workbench.errors import WorkbenchError
 from workbench.kernels.late import find_late_variables
 from workbench.kernels.support import why_unsupported
@@ -40,6 +38,8 @@ def why_cold(notebook: Path) -> str | None:
 @functools.cache
 def _why_not_installed() -> str | None:
     """Return why the warm kernel is not the usual one with the imports done."""
+    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel  # takes long, and may not be needed
+
     specs = KernelSpecManager()
     try:
         specs.get_kernel_spec(WARM_KERNEL)

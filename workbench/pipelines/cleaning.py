@@ -98,7 +98,8 @@ def _named_by_reports(root: Path) -> set[Path]:
     kept = set()
     for page in (root / "reports").glob("*.html"):
         text = page.read_text(encoding="utf-8", errors="replace")
-        kept |= {root / path for path in set(_RUN_PATH.findall(text))}
+        for path in set(_RUN_PATH.findall(text)):  # of a run folder or of something in it
+            kept |= {root / path, *(root / path).parents}
     return kept
 
 
