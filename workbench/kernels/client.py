@@ -83,6 +83,15 @@ def connect(place: Place) -> socket.socket:
         return _connect(place.folder)
 
 
+def is_running(place: Place) -> bool:
+    """Tell whether a nursery listens at `place`."""
+    try:
+        _connect(place.folder).close()
+    except OSError:
+        return False
+    return True
+
+
 def refuse_from_now_on(place: Place, reason: str) -> None:
     """Note why the nursery at `place` cannot be, so that not every kernel waits for it to fail."""
     write_json(place.folder / COLD_FILE, {"reason": reason})
