@@ -72,6 +72,7 @@ def connect(place: Place) -> socket.socket:
 
     Raises:
         ColdKernel: It could not be started, or must not fork.
+        ConnectionEnded: It was started, and has died already.
     """
     with open(place.folder / LOCK_FILE, "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -80,7 +81,10 @@ def connect(place: Place) -> socket.socket:
         if cold := read_json(place.folder / COLD_FILE):
             raise ColdKernel(cold["reason"])
         _start(place)
-        return _connect(place.folder)
+        try:
+            return _connect(place.folder)
+        except OSError as error:
+            raise protocol.ConnectionEnded(str(error)) from error
 
 
 def is_running(place: Place) -> bool:
