@@ -1,9 +1,9 @@
 """The shipped notebooks compute the same in warm and in cold kernels."""
 
+import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,11 @@ steps:
   train: {notebook: notebooks/02_train_cnn.ipynb, parameters: {dataset: "run:${prepare}", epochs: 2}}
   evaluate: {notebook: notebooks/04_evaluate.ipynb, parameters: {runs: ["${train}"]}}
 """
-TEXTS = "  texts: {notebook: notebooks/03_finetune_text.ipynb, parameters: {max_samples: 60, epochs: 1, max_length: 16}}"
+TEXTS = """\
+  texts:
+    notebook: notebooks/03_finetune_text.ipynb
+    parameters: {max_samples: 60, epochs: 1, max_length: 16}
+"""
 SEED_DRAWS = """
 import json, keras, numpy, random, tensorflow as tf
 from tensorflow.python.eager import context
@@ -40,7 +44,7 @@ print(json.dumps([
 
 
 @pytest.fixture(scope="module")
-def workplaces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def workplaces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Two projects with the same pipeline, run in warm and in cold kernels."""
     pipeline = PIPELINE
     try:
@@ -62,7 +66,7 @@ def workplaces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, A
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
             states[name] = run_pipeline("all", jobs=1, cold=name == "cold")
-    yield states
+    return states
 
 
 def test_every_notebook_ran_and_the_warm_ones_were_forked(workplaces: dict[str, Any]) -> None:
@@ -75,11 +79,14 @@ def test_metrics_predictions_and_curves_are_equal(workplaces: dict[str, Any]) ->
     for warm, cold in zip(workplaces["warm"].steps, workplaces["cold"].steps, strict=True):
         runs = [wb.open_run(step.folder) for step in (warm, cold)]
         assert steady(runs[0].metrics) == steady(runs[1].metrics)
-        curves = [[event["metrics"] for event in run.events() if event["type"] == "epoch"] for run in runs]
-        assert [list(map(steady, curve)) for curve in curves][0] == list(map(steady, curves[1]))
+        assert curves(runs[0]) == curves(runs[1])
         if (runs[0].path / "artifacts/predictions.parquet").exists():
             first, second = (wb.read_predictions(run.path).probabilities for run in runs)
             np.testing.assert_array_equal(first, second)
+
+
+def curves(run: Any) -> list[dict[str, float]]:
+    return [steady(event["metrics"]) for event in run.events() if event["type"] == "epoch"]
 
 
 def steady(metrics: dict[str, float]) -> dict[str, float]:
@@ -95,8 +102,7 @@ def test_unseeded_kernels_of_tensorflow_draw_different_numbers(
     for _ in range(2):
         kernel = start_kernel()
         assert kernel.value("'tensorflow' in __import__('sys').modules")
-        kernel.run("import os")
-        untouched, *drawn = __import__("json").loads(kernel.run(SEED_DRAWS))
+        untouched, *drawn = json.loads(kernel.run(SEED_DRAWS))
         assert untouched, "the nursery has run an operation"
         draws.append(drawn)
     assert all(first != second for first, second in zip(*draws, strict=True))
