@@ -58,12 +58,22 @@ def become_kernel(
     app = WarmKernelApp.instance(parent_handle=int(request.environment.get("JPY_PARENT_PID", 0)))
     app.channel, app.client = channel, client
     app.initialize(request.arguments)
+    _configure_matplotlib()
     heed_late_variables(app.shell)
     app.start()
 
 
+def _configure_matplotlib() -> None:
+    """Let matplotlib read its configuration as when it is imported: in this folder, with IPython's backend."""
+    if matplotlib := sys.modules.get("matplotlib"):
+        if matplotlib.matplotlib_fname() != os.path.join(matplotlib.get_data_path(), "matplotlibrc"):
+            matplotlib.rcParams.update(matplotlib.rc_params())
+            matplotlib.rcParamsOrig = matplotlib.rcParams.copy()
+        matplotlib.rcParams["backend"] = os.environ["MPLBACKEND"]  # which the kernel has set
+
+
 class WarmKernelApp(IPKernelApp):
-    """The kernel's application, which tells when it listens, and watches its client instead of its parent."""
+    """The kernel's application, which tells when it listens, and watches its client, not its parent."""
 
     channel: socket.socket
     client: int | None
