@@ -44,11 +44,11 @@ class LiveKernel:
     def __init__(self, name: str, **options: object) -> None:
         self.manager = KernelManager(kernel_name=name)
         self.manager.start_kernel(**options)
-        self.client = self.manager.client()
         self.connect()
 
     def connect(self) -> None:
-        """Wait for the kernel, also after it was started again."""
+        """Wait for the kernel, with a new client."""
+        self.client = self.manager.client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)
 

@@ -187,6 +187,18 @@ def test_startup_files_of_the_user_are_run(start_kernel: Start, project: Path) -
     assert start_kernel(env=env).value("greeting") == "good day"
 
 
+def test_matplotlib_is_configured_as_when_it_is_imported(start_kernel: Start, project: Path) -> None:
+    (project / "workbench.toml").write_text('[kernels]\npreload = ["matplotlib.pyplot"]\n')
+    start_kernel()
+    (project / "matplotlibrc").write_text("lines.linewidth: 7.5\n")
+    code = "import matplotlib, matplotlib.pyplot as plt\nplt.plot([1, 2]); None"
+    expression = "[matplotlib.rcParams['lines.linewidth'], matplotlib.get_backend(), plt.get_fignums()]"
+    warm, cold = both(start_kernel, expression, code)
+    assert warm == cold
+    assert warm[0] == 7.5
+    assert "inline" in warm[1]
+
+
 def test_relative_python_path_starts_at_the_kernel_folder(start_kernel: Start, project: Path) -> None:
     (project / "beside").mkdir()
     (project / "beside/other.py").write_text("value = 5")

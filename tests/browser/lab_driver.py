@@ -74,11 +74,11 @@ class Lab:
     token: str
     browser: Any
 
-    def write(self, name: str, *cells: str) -> str:
+    def write(self, name: str, *cells: str, kernel: str = "python3") -> str:
         """Write a notebook of code cells and return its path in the project."""
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
         notebook.metadata["kernelspec"] = {
-            "name": "python3",
+            "name": kernel,
             "display_name": "Python 3",
             "language": "python",
         }
@@ -145,6 +145,11 @@ class Notebook:
             " void jupyterapp.commands.execute('notebook:run-cell'); }",
             [cell, source],
         )
+
+    def restart(self) -> None:
+        """Start the kernel again, as the command of the menu does once it was confirmed, and wait for it."""
+        self.page.evaluate("jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
+        self.wait_for_kernel()
 
     def wait_for_idle(self, seconds: float = SECONDS) -> None:
         """Wait until every code cell has run."""

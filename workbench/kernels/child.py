@@ -58,12 +58,25 @@ def become_kernel(
     app = WarmKernelApp.instance(parent_handle=int(request.environment.get("JPY_PARENT_PID", 0)))
     app.channel, app.client = channel, client
     app.initialize(request.arguments)
+    _configure_matplotlib()
     heed_late_variables(app.shell)
     app.start()
 
 
+def _configure_matplotlib() -> None:
+    """Let matplotlib read its configuration in this folder, and take the backend of the kernel."""
+    if matplotlib := sys.modules.get("matplotlib"):
+        # The backend first, which the kernel has chosen: without one, any look at the values chooses another.
+        matplotlib.rcParams["backend"] = os.environ["MPLBACKEND"]
+        if matplotlib.matplotlib_fname() != os.path.join(matplotlib.get_data_path(), "matplotlibrc"):
+            values = matplotlib.rc_params()
+            matplotlib.rcParams.update({key: values[key] for key in values if key != "backend"})
+            matplotlib.rcParamsOrig = matplotlib.rcParams.copy()
+        _forget("matplotlib_inline")  # it registers with the kernel when it is imported
+
+
 class WarmKernelApp(IPKernelApp):
-    """The kernel's application, which tells when it listens, and watches its client instead of its parent."""
+    """The kernel's application, which tells when it listens, and watches its client, not its parent."""
 
     channel: socket.socket
     client: int | None
@@ -131,5 +144,10 @@ def _take_python_state(request: KernelRequest) -> None:
     if numpy_random := sys.modules.get("numpy.random"):
         numpy_random.seed()
     apply_thread_counts(os.environ)
-    for name in [name for name in sys.modules if name.partition(".")[0] == _PACKAGE]:
-        del sys.modules[name]  # the project's code is read when the notebook imports it
+    _forget(_PACKAGE)  # the project's code is read when the notebook imports it
+
+
+def _forget(package: str) -> None:
+    """Let the next import of a package read it anew."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        del sys.modules[name]

@@ -57,6 +57,7 @@ def start_nursery(folder: Path) -> None:
     if why_unsupported():
         return
     from workbench.kernels.client import ColdKernel, connect, find_place  # these need Linux
+    from workbench.kernels.protocol import ProtocolError
 
-    with contextlib.suppress(ColdKernel, WorkbenchError):  # the kernel's start will say why
+    with contextlib.suppress(ColdKernel, ProtocolError, WorkbenchError):  # the kernel's start will say why
         connect(find_place([sys.executable], os.environ, folder)).close()

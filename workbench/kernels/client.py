@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -33,6 +34,7 @@ from workbench.kernels.preload import default_modules
 from workbench.kernels.settings import read_settings
 from workbench.runs import project_root, read_json, write_json
 
+KEPT = 7 * 24 * 3600  # seconds that the log of a nursery is kept
 ANSWER_PATIENCE = 5.0  # seconds for a status; a nursery that imports answers only when it has done so
 
 
@@ -72,6 +74,7 @@ def connect(place: Place) -> socket.socket:
 
     Raises:
         ColdKernel: It could not be started, or must not fork.
+        ConnectionEnded: It was started, and has died already.
     """
     with open(place.folder / LOCK_FILE, "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -80,7 +83,19 @@ def connect(place: Place) -> socket.socket:
         if cold := read_json(place.folder / COLD_FILE):
             raise ColdKernel(cold["reason"])
         _start(place)
-        return _connect(place.folder)
+        try:
+            return _connect(place.folder)
+        except OSError as error:
+            raise protocol.ConnectionEnded(str(error)) from error
+
+
+def is_running(place: Place) -> bool:
+    """Tell whether a nursery listens at `place`."""
+    try:
+        _connect(place.folder).close()
+    except OSError:
+        return False
+    return True
 
 
 def refuse_from_now_on(place: Place, reason: str) -> None:
@@ -134,6 +149,7 @@ def _start(place: Place) -> None:
             listener.bind(f"{short}/{SOCKET_FILE}")
         os.chmod(place.folder / SOCKET_FILE, 0o600)
         listener.listen(64)
+        _remove_old_folders()
         write_json(place.folder / RECORD_FILE, place.description | {"began": time.time()})
         configuration = {"modules": _modules(place), "packages": installed_packages()}
         configuration |= dict(zip(("idle_children", "idle_minutes"), place.description["idle"], strict=True))
@@ -153,6 +169,18 @@ def _start(place: Place) -> None:
             )
         except (OSError, subprocess.SubprocessError) as error:
             raise ColdKernel(f"the nursery did not start ({error}); see {place.folder / LOG_FILE}") from error
+
+
+def _remove_old_folders() -> None:
+    """Remove what nurseries left behind that nobody has started for a while."""
+    for folder in nurseries_folder().iterdir():
+        with contextlib.suppress(OSError):
+            if time.time() - (folder / RECORD_FILE).stat().st_mtime < KEPT:
+                continue
+            try:
+                _connect(folder).close()
+            except OSError:
+                shutil.rmtree(folder)
 
 
 def _modules(place: Place) -> list[str]:

@@ -20,17 +20,20 @@ from workbench.kernels.settings import Settings
 # Read by Python, C libraries or packages when they start or are imported; later changes have no effect.
 # The lists were made by recording every getenv and os.environ access during the default imports.
 KEY_PREFIXES = (
-    "ABSL_", "ACC_", "ARROW_", "BLIS_", "CUDA_", "DEBUGPY_", "GCS_", "GFORTRAN_", "GOMP_", "GOTO_",
-    "GRPC_", "HDF5_", "HF_", "IPYTHON", "JAX_", "JE_", "JOBLIB_", "KAGGLE", "KERAS_", "KMP_", "LC_",
-    "LD_", "LOKY_", "MALLOC_", "MKL_", "MPL", "NPY_", "NUMBA_", "NUMEXPR_", "NUMPY_", "NVIDIA_", "OMP_",
-    "OPENBLAS_", "OPENSSL_", "PANDAS_", "PILLOW_", "PROTOCOL_BUFFERS_", "PSUTIL_", "PYDEV", "PYTHON",
-    "PYTORCH_", "PYZMQ_", "SCIPY_", "SKLEARN_", "TF2_", "TF_", "TOKENIZERS_", "TORCH_", "TORNADO_",
-    "TPU_", "TRAITLETS_", "TRANSFORMERS_", "WRAPT_", "XLA_", "_PYTHON_",
+    "ABSL_", "ACC_", "ARROW_", "BLIS_", "CUDA_", "DEBUGPY_", "GCS_", "GEVENT_", "GFORTRAN_", "GOMP_",
+    "GOTO_", "GRPC_", "HDF5_", "HF_", "IPYTHON", "JAX_", "JE_", "JOBLIB_", "KAGGLE", "KERAS_", "KMP_",
+    "LC_", "LD_", "LOKY_", "MALLOC_", "MATPLOTLIB", "MKL_", "MPL", "NPY_", "NUMBA_", "NUMEXPR_",
+    "NUMPY_", "NVIDIA_", "OMP_", "OPENBLAS_", "OPENSSL_", "PANDAS_", "PILLOW_", "PROTOCOL_BUFFERS_",
+    "PSUTIL_", "PYCHARM_", "PYDEV", "PYPARSING", "PYTHON", "PYTORCH_", "PYZMQ_", "SCIPY_", "SKLEARN_",
+    "TEST_", "TF2_", "TF_", "TOKENIZERS_", "TORCH_", "TORNADO_", "TPU_", "TRAITLETS_", "TRANSFORMERS_",
+    "WRAPT_", "XLA_", "_PYTHON_",
 )  # fmt: skip
 KEY_VARIABLES = (
-    "GLIBC_TUNABLES", "HOME", "JUPYTER_ALLOW_INSECURE_WRITES", "JUPYTER_PLATFORM_DIRS",
-    "JUPYTER_WIDGETS_ECHO", "LANG", "LANGUAGE", "SSLKEYLOGFILE",
-    "TEMPORARILY_DISABLE_PROTOBUF_VERSION_CHECK", "__PYVENV_LAUNCHER__",
+    "DEBUG_PYDEVD_PATHS_TRANSLATION", "ENABLE_RUNTIME_UPTIME_TELEMETRY", "GLIBC_TUNABLES", "HOME",
+    "JUPYTER_ALLOW_INSECURE_WRITES", "JUPYTER_PLATFORM_DIRS", "JUPYTER_WIDGETS_ECHO", "LANG", "LANGUAGE",
+    "PATHS_FROM_ECLIPSE_TO_PYTHON", "PY_SAX_PARSER", "SSLKEYLOGFILE", "SSL_CERT_DIR", "SSL_CERT_FILE",
+    "TEMPORARILY_DISABLE_PROTOBUF_VERSION_CHECK", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME",
+    "__PYVENV_LAUNCHER__",
 )  # fmt: skip
 # Of these prefixes, but read when the first operation runs.
 READ_LATER = (

@@ -15,7 +15,7 @@ from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.kernels import protocol
-from workbench.kernels.client import ColdKernel, Place, connect, find_place, refuse_from_now_on
+from workbench.kernels.client import ColdKernel, Place, connect, find_place, is_running, refuse_from_now_on
 from workbench.kernels.environment import limit_names
 from workbench.kernels.process import ForkedProcess
 from workbench.kernels.request import RESET_BY_PYTHON, KernelRequest
@@ -59,7 +59,9 @@ async def launch(command: list[str], options: Mapping[str, Any]) -> ForkedProces
         try:
             return await _ask(place, request, descriptors)
         except protocol.ConnectionEnded:
-            reason = f"the nursery died while it imported packages; {place.folder}/log tells more"
+            if is_running(place):
+                raise ColdKernel("the nursery has too many other clients now") from None
+            reason = f"the nursery died while it imported packages; {place.folder}/log may tell why"
             refuse_from_now_on(place, reason)
             raise ColdKernel(reason) from None
 

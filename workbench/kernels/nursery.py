@@ -34,7 +34,7 @@ from workbench.runs import write_json
 PATIENCE = 10.0  # seconds that a client has to send its request
 MOST_CONNECTIONS = 64  # that have sent none yet
 REPLENISH_AFTER = 1.0  # seconds; the kernel that was given away starts undisturbed
-LOOK_AFTER = 30.0  # seconds between two looks at the installed packages
+LOOK_AFTER = 30.0  # seconds between two looks at whether it is still of use
 
 
 class _Born(BaseException):
@@ -86,6 +86,8 @@ class Nursery:
         self._kernels: dict[int, _Child] = {}
         self._started = time.time()
         self._used = self._looked = time.monotonic()
+        self._unused_after = settings["idle_minutes"] * 60  # seconds
+        self._look_after = min(LOOK_AFTER, self._unused_after)
         self._replenish_at = 0.0
         self._ending = False
 
@@ -109,7 +111,7 @@ class Nursery:
     def _pause(self) -> float:
         """Return how long nothing needs to be done, in seconds."""
         now = time.monotonic()
-        moments = [self._looked + LOOK_AFTER, *(item.deadline for item in self._waiting())]
+        moments = [self._looked + self._look_after, *(item.deadline for item in self._waiting())]
         if len(self._idle) < self._settings["idle_children"]:
             moments.append(self._replenish_at)
         return max(0.0, min(moments) - now)
@@ -123,13 +125,13 @@ class Nursery:
                 self._idle.append(self._fork())
             except ProtocolError:  # no memory now: the next request tries again
                 self._replenish_at = now + LOOK_AFTER
-        if now < self._looked + LOOK_AFTER:
+        if now < self._looked + self._look_after:
             return
         self._looked = now
         stale = installed_packages() != self._packages
-        unused = now - self._used > self._settings["idle_minutes"] * 60
+        unused = now - self._used > self._unused_after
         gone = not (self._folder / SOCKET_FILE).exists()
-        self._ending = not self._kernels and (stale or unused or gone)
+        self._ending = self._ending or (not self._kernels and (stale or unused or gone))
 
     def _waiting(self) -> list[_Connection]:
         return [item for item in self._connections if item.child is None]
@@ -174,8 +176,8 @@ class Nursery:
                 protocol.send(connection.socket, self._status())
                 self._drop(connection)
             case {"ask": "stop"} if len(message) == 1 and not descriptors:
+                self._ending = True  # also when the one who asked has gone
                 protocol.send(connection.socket, {"stopped": True, "kernels": len(self._kernels)})
-                self._ending = True
             case _:
                 raise ProtocolError("only a kernel, the status or the end can be asked for")
 
@@ -187,8 +189,8 @@ class Nursery:
             try:
                 protocol.send(child.channel, request.message(), descriptors)
                 break
-            except OSError:  # it was killed while it waited; it is buried in its turn
-                continue
+            except OSError:  # it was killed or stopped while it waited; it is buried in its turn
+                signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
         child.folder, child.since = request.folder, time.time()
         child.connection, connection.child = connection, child
         self._kernels[child.pid] = child

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.kernels.client import ask_all
-from workbench.kernels.folders import RECORD_FILE
+from workbench.kernels.folders import COLD_FILE, RECORD_FILE, nurseries_folder
 from workbench.runs import read_json, show_path
 
 
@@ -96,8 +96,13 @@ def describe_nurseries() -> Iterator[str]:
 
 
 def stop_nurseries() -> Iterator[str]:
-    """End every nursery, and yield a line that says so; kernels that run go on."""
+    """End every nursery, and yield a line that says so; kernels that run go on.
+
+    Environments that could have no warm kernels are tried again.
+    """
     answers = [answer for _, answer in ask_all("stop")]
+    for file in nurseries_folder().glob(f"*/{COLD_FILE}"):
+        file.unlink(missing_ok=True)
     kernels = sum(answer.get("kernels", 0) for answer in answers)
     yield f"Nurseries stopped: {len(answers)}. Kernels that go on without them: {kernels}."
 
