@@ -9,9 +9,11 @@ from workbench.evaluation.measures import describe_measure, evaluate_predictions
 from workbench.evaluation.results import Result, group_by_model, keep_different_seeds
 from workbench.evaluation.rounding import carried_decimals, join_names
 from workbench.findings import Finding
-from workbench.runs import RunRecord, find_runs, show_path
+from workbench.runs import Run, RunRecord, find_runs, show_path
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from workbench.evaluation.verdicts import Verdict
 
 _LOSS_TOLERANCE = 1e-4  # relative; Keras adds losses of batches up in float32
@@ -38,6 +40,16 @@ def check_results(results: Sequence[Result], verdict: "Verdict") -> list[Finding
         *_find_constant_predictions(results),
     ]
     return sorted(found, key=lambda finding: -finding.rank)
+
+
+def log_findings(run: Run, findings: Sequence[Finding]) -> "pd.DataFrame":
+    """Write findings to the event log of a run, where the report finds them, and return them as a table."""
+    import pandas as pd
+
+    for finding in findings:
+        run.log.write("finding", **finding.as_event())
+    rows = [(finding.severity, finding.message, finding.advice) for finding in findings]
+    return pd.DataFrame(rows, columns=["severity", "finding", "advice"])
 
 
 def _find_test_data_in_training(results: Sequence[Result]) -> Iterator[Finding]:
