@@ -1,6 +1,7 @@
 """What casts doubt on a comparison, noticed from run folders and predictions alone."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,11 +44,19 @@ def check_results(results: Sequence[Result], verdict: "Verdict") -> list[Finding
 
 
 def log_findings(run: Run, findings: Sequence[Finding]) -> "pd.DataFrame":
-    """Write findings to the event log of a run, where the report finds them, and return them as a table."""
+    """Write findings to the event log of a run, where the report finds them, and return them as a table.
+
+    Several of one rule become one, because a reader of the log takes the last of each rule for its latest
+    word.
+    """
     import pandas as pd
 
-    for finding in findings:
-        run.log.write("finding", **finding.as_event())
+    for rule in dict.fromkeys(finding.rule for finding in findings):
+        same = [finding for finding in findings if finding.rule == rule]
+        worst = max(same, key=lambda finding: finding.rank)
+        message = " ".join(finding.message for finding in same)
+        evidence = worst.evidence if len(same) == 1 else {"each": [dict(f.evidence) for f in same]}
+        run.log.write("finding", **replace(worst, message=message, evidence=evidence).as_event())
     rows = [(finding.severity, finding.message, finding.advice) for finding in findings]
     return pd.DataFrame(rows, columns=["severity", "finding", "advice"])
 
