@@ -37,7 +37,7 @@ def load_network(run_folder: str | Path) -> keras.Model:
         )
     if (folder / TOKENIZER_FILE).is_file():
         import keras_hub  # noqa: F401  (loading finds the encoder's layers among those that it registers)
-    return keras.saving.load_model(path)
+    return keras.saving.load_model(path, compile=False)  # a schedule of the training need not be known
 
 
 def build_predict(network: keras.Model, run_folder: str | Path = "") -> Predict:
