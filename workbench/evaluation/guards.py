@@ -55,8 +55,10 @@ def log_findings(run: Run, findings: Sequence[Finding]) -> "pd.DataFrame":
         same = [finding for finding in findings if finding.rule == rule]
         worst = max(same, key=lambda finding: finding.rank)
         message = " ".join(finding.message for finding in same)
+        advice = " ".join(dict.fromkeys(finding.advice for finding in same))
         evidence = worst.evidence if len(same) == 1 else {"each": [dict(f.evidence) for f in same]}
-        run.log.write("finding", **replace(worst, message=message, evidence=evidence).as_event())
+        joined = replace(worst, message=message, advice=advice, evidence=evidence)
+        run.log.write("finding", **joined.as_event())
     rows = [(finding.severity, finding.message, finding.advice) for finding in findings]
     return pd.DataFrame(rows, columns=["severity", "finding", "advice"])
 

@@ -55,7 +55,9 @@ class Verdict:
         ties = [pair.worse for pair in own if not pair.separates()]
         if ties:
             rest = [pair.worse for pair in own if pair.separates()]
-            tail = f" It is better than {join_names(rest)}." if rest else ""
+            tail = f" {best} is better than {join_names(rest)}." if rest else ""
+            if len(ties) == 1:
+                return self.describe(next(pair for pair in own if pair.worse == ties[0])) + tail
             return f"These data do not separate {join_names([best, *ties])}.{tail}"
         return f"{best} is better than all others; {self.describe(own[0])}"
 
