@@ -178,6 +178,15 @@ class TestOtherTasks:
         np.testing.assert_array_equal(found.outputs, written.outputs)
         assert measure_outputs(found) == pytest.approx(measure_outputs(written), nan_ok=True)
 
+    def test_are_told_from_probabilities_of_classes(self, project: Path) -> None:
+        write_outputs(wb.start_run("runs/numbers"), make_outputs("regression", [[1]], [[2]]))
+        with pytest.raises(WorkbenchError, match="outputs of the task regression"):
+            wb.read_predictions("runs/numbers")
+        split = Split({"x": np.zeros(1)}, {"label": np.array([0])}, np.array(["p"]))
+        wb.write_predictions(wb.start_run("runs/classes"), split, np.array([[1.0, 0.0]]), ("a", "b"))
+        with pytest.raises(WorkbenchError, match="probabilities of classes"):
+            read_outputs("runs/classes")
+
     @pytest.mark.parametrize(
         ("task", "targets", "outputs", "message"),
         [

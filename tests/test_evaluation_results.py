@@ -130,4 +130,9 @@ def test_notebook_compares_seeds_with_baselines(train_model: Callable[..., wb.Ru
         ["logistic regression on TF-IDF", "baseline", "", ""],
     ]
     assert run.metrics["accuracy"] == 1
-    assert set(run.tables()) == {"summary", "per_class", "confusion_guess", "worst_mistakes"}
+    assert set(run.tables()) >= {"summary", "estimates", "pairs", "per_class", "confusion_guess", "slices"}
+    assert set(run.tables()) >= {"all_measures", "calibration", "worst_mistakes", "doubtful_labels"}
+    (sentence,) = run.details["verdicts"]
+    assert sentence.startswith("These data do not separate guess and logistic regression on TF-IDF.")
+    rules = {event["rule"] for event in run.events() if event["type"] == "finding"}
+    assert {"baseline_within_interval", "few_test_samples"} <= rules

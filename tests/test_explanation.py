@@ -1,16 +1,21 @@
 """Explanations of networks whose right answer can be worked out, and the tests that maps are put to."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
+import workbench as wb
 from workbench.errors import WorkbenchError
 from workbench.evaluation.explanation import (
+    build_predict,
     check_sanity,
     explain_gradcam,
     integrate_gradients,
     integrate_token_gradients,
+    load_network,
     measure_faithfulness,
     merge_tokens,
     occlude_words,
@@ -146,6 +151,20 @@ class TestTexts:
 
         found = occlude_words(predict, "a splendid film")
         assert found == [("a", 0.0), ("splendid", pytest.approx(0.7)), ("film", 0.0)]
+
+
+class TestNetworks:
+    def test_of_a_run_that_kept_none_are_reported(self, project: Path) -> None:
+        run = wb.start_run("runs/one")
+        run.finish()
+        with pytest.raises(WorkbenchError, match=r"runs/one has no artifacts/model\.keras"):
+            load_network("runs/one")
+
+    def test_are_loaded_with_their_predictions_unchanged(self, project: Path, images: np.ndarray) -> None:
+        run, network = wb.start_run("runs/one"), build_convolutional()
+        network.save(run.artifacts / "model.keras")
+        predict = build_predict(load_network("runs/one"), "runs/one")
+        np.testing.assert_array_equal(predict(images), network.predict(images, verbose=0))
 
 
 class TestSanity:

@@ -144,6 +144,25 @@ def test_start_explores_data_before_anything_was_trained(workplace: Path) -> Non
     assert "duplicates" in str(explored.outputs).lower()
 
 
+def test_comparison_takes_runs_and_says_what_they_carry(workplace: Path, trained: Any) -> None:
+    run = execute(workplace, "compare_models", "compared", runs=["trained"])
+    assert run.status == "finished"
+    assert run.tables().keys() >= {"estimates", "pairs"}
+    assert run.details["verdicts"][0].startswith("digits: ")
+
+
+def test_comparison_without_runs_compares_the_baselines(workplace: Path) -> None:
+    run = execute(workplace, "compare_models", "compared_baselines")
+    assert "logistic regression on pixels is better than majority class" in run.details["verdicts"][0]
+
+
+def test_explanation_of_a_trained_network_is_tested_itself(workplace: Path, trained: Any) -> None:
+    run = execute(workplace, "explain", "explained", source="trained", count=4, most=50)
+    assert run.status == "finished"
+    assert run.tables().keys() == {"sanity", "faithfulness_gains", "robustness"}
+    assert {"faithfulness", "robustness"} <= run.figures().keys()
+
+
 def test_evaluation_without_runs_shows_the_baselines(workplace: Path) -> None:
     run = execute(workplace, "evaluate", "baselines")
     assert run.status == "finished"

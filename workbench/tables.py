@@ -101,6 +101,44 @@ def table_classes(groups: Mapping[str, Sequence["Result"]]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
+def table_measures(results: Sequence["Result"]) -> pd.DataFrame:
+    """Return one row for each run with every measure that stored probabilities allow; NaN where undefined."""
+    from workbench.evaluation.measures import measure_predictions
+
+    rows = [
+        {"model": result.model, "seed": result.seed, **measure_predictions(result.predictions)}
+        for result in results
+    ]
+    return pd.DataFrame(rows).astype({"seed": "Int64"})
+
+
+def table_calibration(groups: Mapping[str, Sequence["Result"]]) -> pd.DataFrame:
+    """Return the expected calibration error of every run with its interval, and what a temperature mends.
+
+    The temperature is fitted on the run's validation predictions; where it stored none, there is none.
+
+    Args:
+        groups: The results of each model, from `group_by_model`.
+    """
+    from workbench.evaluation import calibration
+    from workbench.evaluation.predictions import PARTS, read_predictions
+
+    rows = []
+    for model, results in groups.items():
+        for result in results:
+            test = result.predictions
+            low, high = calibration.bound_calibration_error(test, resamples=2000)
+            row = {"model": model, "seed": result.seed, "error": calibration.measure_calibration_error(test)}
+            row |= {"low": low, "high": high, "temperature": np.nan, "error_scaled": np.nan}
+            if result.run is not None and (result.run.path / PARTS["val"]).is_file():
+                temperature = calibration.fit_temperature(read_predictions(result.run.path, "val"))
+                scaled = calibration.scale_temperature(test, temperature)
+                row["temperature"] = temperature
+                row["error_scaled"] = calibration.measure_calibration_error(scaled)
+            rows.append(row)
+    return pd.DataFrame(rows).astype({"seed": "Int64"})
+
+
 def table_estimates(verdict: "Verdict") -> pd.DataFrame:
     """Return one row for each model, best first: its measure, where the interval lies, and every single run.
 

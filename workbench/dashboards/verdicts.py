@@ -29,8 +29,9 @@ def print_verdict(verdict: "Verdict", console: Console, difference: float | None
     console.print(Text(verdict.sentence, style="bold"), soft_wrap=True)
     best = verdict.estimates[0].model
     own = [pair for pair in verdict.pairs if pair.better == best]
-    told = verdict.pairs if len(verdict.pairs) <= _FEW_PAIRS else own
-    for pair in told if len(verdict.pairs) > 1 else ():
+    for pair in verdict.pairs if len(verdict.pairs) <= _FEW_PAIRS else own:
+        if verdict.describe(pair) in verdict.sentence:
+            continue
         console.print(Text(f"  {verdict.describe(pair)}"), soft_wrap=True)
     for finding in verdict.findings:
         line = Text(f"{finding.severity}: ", style=_STYLES[finding.severity])

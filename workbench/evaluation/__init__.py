@@ -20,7 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "scale_temperature",
         ],
         "estimates": ["Estimate"],
-        "guards": ["check_results"],
+        "guards": ["check_results", "log_findings"],
         "label_errors": ["find_label_errors", "rank_confusions"],
         "leakage": ["check_splits", "find_near_duplicates"],
         "measures": [

@@ -1,6 +1,7 @@
 """What casts doubt on a comparison, noticed from run folders and predictions alone."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,9 +10,11 @@ from workbench.evaluation.measures import describe_measure, evaluate_predictions
 from workbench.evaluation.results import Result, group_by_model, keep_different_seeds
 from workbench.evaluation.rounding import carried_decimals, join_names
 from workbench.findings import Finding
-from workbench.runs import RunRecord, find_runs, show_path
+from workbench.runs import Run, RunRecord, find_runs, show_path
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from workbench.evaluation.verdicts import Verdict
 
 _LOSS_TOLERANCE = 1e-4  # relative; Keras adds losses of batches up in float32
@@ -38,6 +41,26 @@ def check_results(results: Sequence[Result], verdict: "Verdict") -> list[Finding
         *_find_constant_predictions(results),
     ]
     return sorted(found, key=lambda finding: -finding.rank)
+
+
+def log_findings(run: Run, findings: Sequence[Finding]) -> "pd.DataFrame":
+    """Write findings to the event log of a run, where the report finds them, and return them as a table.
+
+    Several of one rule become one, because a reader of the log takes the last of each rule for its latest
+    word.
+    """
+    import pandas as pd
+
+    for rule in dict.fromkeys(finding.rule for finding in findings):
+        same = [finding for finding in findings if finding.rule == rule]
+        worst = max(same, key=lambda finding: finding.rank)
+        message = " ".join(finding.message for finding in same)
+        advice = " ".join(dict.fromkeys(finding.advice for finding in same))
+        evidence = worst.evidence if len(same) == 1 else {"each": [dict(f.evidence) for f in same]}
+        joined = replace(worst, message=message, advice=advice, evidence=evidence)
+        run.log.write("finding", **joined.as_event())
+    rows = [(finding.severity, finding.message, finding.advice) for finding in findings]
+    return pd.DataFrame(rows, columns=["severity", "finding", "advice"])
 
 
 def _find_test_data_in_training(results: Sequence[Result]) -> Iterator[Finding]:

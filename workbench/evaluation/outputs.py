@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn import metrics
@@ -15,6 +16,9 @@ from sklearn import metrics
 from workbench.errors import WorkbenchError
 from workbench.evaluation.predictions import PREDICTIONS_FILE, open_table, write_table
 from workbench.runs import Run
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 TASKS = ("multi-label", "regression", "ranking")
 _CUT = 10  # how far down a ranking is read
@@ -99,8 +103,13 @@ def read_outputs(run_folder: str | Path) -> Outputs:
         WorkbenchError: The run stored none, or classes, which `read_predictions` reads.
     """
 
-    def parse(table: "object") -> Outputs:
-        metadata = table.schema.metadata
+    def parse(table: "pa.Table") -> Outputs:
+        metadata = table.schema.metadata or {}
+        if b"class_names" in metadata:
+            raise WorkbenchError(
+                "These are probabilities of classes, not outputs of another task.\n"
+                "Read them with wb.read_predictions."
+            )
         names = tuple(json.loads(metadata[b"names"]))
         kinds = [
             np.stack([table[f"{kind}_{number}"].to_numpy() for number in range(len(names))], axis=1)

@@ -83,6 +83,12 @@ def read_predictions(run_folder: str | Path, part: str = "test") -> Predictions:
     """
 
     def parse(table: "pa.Table") -> Predictions:
+        task = (table.schema.metadata or {}).get(b"task", b"").decode()
+        if task:
+            raise WorkbenchError(
+                f"These are outputs of the task {task}, not of one class out of many.\n"
+                "Read them with wb.evaluation.read_outputs, measure them with measure_outputs."
+            )
         class_names = tuple(json.loads(table.schema.metadata[b"class_names"]))
         columns = [table[f"p_{number}"].to_numpy() for number in range(len(class_names))]
         return Predictions(

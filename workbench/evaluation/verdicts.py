@@ -55,7 +55,9 @@ class Verdict:
         ties = [pair.worse for pair in own if not pair.separates()]
         if ties:
             rest = [pair.worse for pair in own if pair.separates()]
-            tail = f" It is better than {join_names(rest)}." if rest else ""
+            tail = f" {best} is better than {join_names(rest)}." if rest else ""
+            if len(ties) == 1:
+                return self.describe(next(pair for pair in own if pair.worse == ties[0])) + tail
             return f"These data do not separate {join_names([best, *ties])}.{tail}"
         return f"{best} is better than all others; {self.describe(own[0])}"
 
@@ -127,14 +129,13 @@ def compare(
     """
     every, drafts = [], []
     for results in read_result_groups(runs):
-        reference = results[0].run.dataset
-        noun = _NOUNS.get(reference["task"], "test samples")
+        name = results[0].run.dataset["name"]
         if baselines:
             from workbench.evaluation.baselines import evaluate_baselines
 
             results = results + evaluate_baselines(load_test_data(results))
         every.append(results)
-        drafts.append(_draft(results, measure, reference["name"], noun, resamples, seed))
+        drafts.append(_draft(results, measure, name, resamples, seed))
     return _conclude(every, drafts, correction)
 
 
@@ -142,7 +143,6 @@ def judge(
     results: Sequence[Result],
     measure: str,
     dataset: str,
-    noun: str = "test samples",
     *,
     correction: str = "holm",
     resamples: int = RESAMPLES,
@@ -154,7 +154,6 @@ def judge(
         results: At least one.
         measure: One of `statistics.RESAMPLED_MEASURES`.
         dataset: Its name.
-        noun: What the test samples are, for sentences.
         correction: For many pairs: "holm" or "bh".
         resamples: Bootstrap resamples of the test set.
         seed: Of the resamples.
@@ -162,13 +161,11 @@ def judge(
     Raises:
         WorkbenchError: There is no result, no test sample, or no such measure.
     """
-    draft = _draft(results, measure, dataset, noun, resamples, seed)
+    draft = _draft(results, measure, dataset, resamples, seed)
     return _conclude([results], [draft], correction)[0]
 
 
-def _draft(
-    results: Sequence[Result], measure: str, dataset: str, noun: str, resamples: int, seed: int
-) -> Verdict:
+def _draft(results: Sequence[Result], measure: str, dataset: str, resamples: int, seed: int) -> Verdict:
     """Return a verdict whose p-values are not adjusted yet."""
     if not results:
         raise WorkbenchError("There is no model to judge.\nGive the folders of finished training runs.")
@@ -176,7 +173,7 @@ def _draft(
     sign = 1 if is_lower_better(measure) else -1
     estimates = sorted((estimate_model(sample, name) for name in sample.groups), key=lambda e: sign * e.value)
     pairs = [compare_pair(sample, one.model, other.model) for one, other in combinations(estimates, 2)]
-    return Verdict(dataset, measure, noun, tuple(estimates), tuple(pairs), (), "")
+    return Verdict(dataset, measure, _name_samples(results), tuple(estimates), tuple(pairs), (), "")
 
 
 def _conclude(every: Sequence[Sequence[Result]], drafts: Sequence[Verdict], correction: str) -> list[Verdict]:
@@ -190,6 +187,11 @@ def _conclude(every: Sequence[Sequence[Result]], drafts: Sequence[Verdict], corr
         verdict = replace(draft, pairs=pairs, correction=words)
         verdicts.append(replace(verdict, findings=tuple(check_results(results, verdict))))
     return verdicts
+
+
+def _name_samples(results: Sequence[Result]) -> str:
+    tasks = [result.run.dataset["task"] for result in results if result.run and result.run.dataset]
+    return _NOUNS.get(tasks[0], "test samples") if tasks else "test samples"
 
 
 def _count_seeds(pair: Pair) -> str:

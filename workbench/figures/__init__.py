@@ -8,6 +8,13 @@ plotly reads its labels as HTML.
 from workbench.figures.classes import plot_class_balance, plot_confusion_matrix, plot_text_lengths
 from workbench.figures.comparison import plot_parallel_coordinates
 from workbench.figures.curves import plot_learning_curves
+from workbench.figures.evaluation import (
+    plot_estimates,
+    plot_faithfulness,
+    plot_maps,
+    plot_reliability,
+    plot_robustness,
+)
 from workbench.figures.images import plot_images, plot_mistakes, plot_samples
 from workbench.figures.style import PALETTE, build_template
 
@@ -16,10 +23,15 @@ __all__ = [
     "build_template",
     "plot_class_balance",
     "plot_confusion_matrix",
+    "plot_estimates",
+    "plot_faithfulness",
     "plot_images",
     "plot_learning_curves",
+    "plot_maps",
     "plot_mistakes",
     "plot_parallel_coordinates",
+    "plot_reliability",
+    "plot_robustness",
     "plot_samples",
     "plot_text_lengths",
 ]

@@ -52,6 +52,11 @@ class ReportedStep:
         """Whether the run compared models."""
         return self.run is not None and SUMMARY in self.run.tables()
 
+    @property
+    def verdicts(self) -> list[str]:
+        """What the run says may be claimed, one sentence for each dataset."""
+        return self.run.details.get("verdicts", []) if self.run else []
+
     @cached_property
     def events(self) -> list[dict[str, Any]]:
         """The event log; empty without a run."""

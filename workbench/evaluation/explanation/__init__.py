@@ -7,16 +7,20 @@ the marked places are taken away?
 
 from workbench.evaluation.explanation.faithfulness import Faithfulness, measure_faithfulness
 from workbench.evaluation.explanation.images import explain_gradcam, integrate_gradients
+from workbench.evaluation.explanation.runs import build_predict, load_network, table_words
 from workbench.evaluation.explanation.sanity import check_sanity
 from workbench.evaluation.explanation.texts import integrate_token_gradients, merge_tokens, occlude_words
 
 __all__ = [
     "Faithfulness",
+    "build_predict",
     "check_sanity",
     "explain_gradcam",
     "integrate_gradients",
     "integrate_token_gradients",
+    "load_network",
     "measure_faithfulness",
     "merge_tokens",
     "occlude_words",
+    "table_words",
 ]

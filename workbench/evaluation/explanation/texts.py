@@ -1,5 +1,7 @@
 """What in a text speaks for a class."""
 
+import bisect
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -55,14 +57,23 @@ def integrate_token_gradients(
 
 
 def merge_tokens(contributions: np.ndarray, encoding: "Encoding", text: str) -> list[tuple[str, float]]:
-    """Return the words of a text with the sums over their tokens, as the tokenizer split them."""
-    words: dict[int, tuple[int, int, float]] = {}
-    for place, word in enumerate(encoding.word_ids):
-        if word is not None:
-            start, end = encoding.offsets[place]
-            first, last, total = words.get(word, (start, end, 0.0))
-            words[word] = min(first, start), max(last, end), total + float(contributions[place])
-    return [(text[start:end], total) for start, end, total in words.values()]
+    """Return the words of a text, split at blanks, with the sums over their tokens.
+
+    A word that the tokenizer cut off, because the text is too long, has NaN.
+
+    Args:
+        contributions: (tokens,) of this text.
+        encoding: What the tokenizer made of it.
+        text: The text itself.
+    """
+    spans = [match.span() for match in re.finditer(r"\S+", text)]
+    totals = np.full(len(spans), np.nan)
+    starts = [start for start, _ in spans]
+    for place, (start, end) in enumerate(encoding.offsets):
+        if end > start:
+            word = bisect.bisect_right(starts, start) - 1
+            totals[word] = np.nan_to_num(totals[word]) + contributions[place]
+    return [(text[start:end], float(total)) for (start, end), total in zip(spans, totals, strict=True)]
 
 
 def occlude_words(
