@@ -95,7 +95,7 @@ def prepare_figure(text: str, name: str, key: str) -> PageFigure:
     title = _plain(layout.pop("title", "")) or name.replace("_", " ").capitalize()
     height = layout.pop("height", None) or DEFAULT_HEIGHT
     margin = layout.setdefault("margin", {})
-    top = margin.get("t", build_template().layout.margin.t)
+    top = margin.get("t", _usual_top_margin())
     margin["t"] = _LEGEND_MARGIN if "legend" in layout else _TOP_MARGIN
     layout.pop("template", None)
     height = max(120, round(height - top + margin["t"]))
@@ -105,6 +105,11 @@ def prepare_figure(text: str, name: str, key: str) -> PageFigure:
     return PageFigure(key, title, layout.get("width"), height, embed_json(shown), full)
 
 
+@functools.cache
+def _usual_top_margin() -> int:
+    return build_template().layout.margin.t
+
+
 def thin_trace(trace: dict[str, Any]) -> dict[str, Any]:
     """Return a curve of at most `MOST_POINTS` points that looks the same: of each stretch its extremes.
 
@@ -112,7 +117,10 @@ def thin_trace(trace: dict[str, Any]) -> dict[str, Any]:
     """
     if trace.get("type", "scatter") not in ("scatter", "scattergl"):
         return trace
+    if "y" not in trace:
+        return trace
     columns = {name: read_array(trace[name]) for name in ("x", "y") if name in trace}
+    columns.setdefault("x", trace.get("x0", 0) + trace.get("dx", 1) * np.arange(len(columns["y"])))
     lengths = {len(values) for values in columns.values()}
     if len(lengths) != 1 or max(lengths) <= MOST_POINTS or not np.issubdtype(columns["y"].dtype, np.number):
         return trace
