@@ -1,7 +1,7 @@
 """Size and speed of a report with 20 runs and 50 figures, beside nbconvert on the same notebooks.
 
-Both sides are timed as whole processes, in turn. The report also holds what nbconvert has not: figures that can
-be zoomed, tables, results, a manifest. Chromium opens the finished report without a network.
+Both sides are timed as whole processes, in turn. The report also holds what nbconvert has not: figures that
+can be zoomed, tables, results, a manifest. Chromium opens the finished report without a network.
 """
 
 import argparse

@@ -215,7 +215,12 @@ class TestFigures:
 
     def test_lose_links_and_pictures_from_elsewhere(self) -> None:
         figure = {
-            "data": [{"type": "scatter", "text": ["<a href='javascript:1'>x</a><b>y</b>"]}],
+            "data": [
+                {
+                    "type": "scatter",
+                    "text": ["<a href='javascript:1'>x</a><b style='background:url(//e)'>y</b>"],
+                }
+            ],
             "layout": {"images": [{"source": "https://example.org/x.png"}]},
         }
         shown = json.loads(prepare_figure(json.dumps(figure), "f", "figure-1").json)

@@ -20,6 +20,7 @@ _TOP_MARGIN = 16  # pixels, once the title stands above the figure as a heading
 _LEGEND_MARGIN = 40
 _INK = {"light": "#3d444d", "dark": "#c3cad1"}
 _LINK = re.compile(r"</?a\b[^<>]*>", re.IGNORECASE)
+_ATTRIBUTES = re.compile(r"<([a-z]+)\s[^<>]*>", re.IGNORECASE)  # with which a style could fetch something
 
 
 @dataclass(frozen=True)
@@ -151,12 +152,12 @@ def pack(text: str) -> str:
 
 
 def _disarm(value: Any) -> Any:
-    """Return a figure without links and without pictures that would have to be fetched."""
+    """Return a figure without links, styles in its texts, and pictures that would have to be fetched."""
     if isinstance(value, dict):
         return {key: _disarm(item) for key, item in value.items() if not _is_foreign(key, item)}
     if isinstance(value, list):
         return [_disarm(item) for item in value]
-    return _LINK.sub("", value) if isinstance(value, str) else value
+    return _ATTRIBUTES.sub(r"<\1>", _LINK.sub("", value)) if isinstance(value, str) else value
 
 
 def _is_foreign(key: str, value: Any) -> bool:
