@@ -62,7 +62,8 @@ def write_report(
     report = collect_report(*pipelines, text=text)
     path = resolve_path(output or f"reports/{report.name}.html")
     path.parent.mkdir(parents=True, exist_ok=True)
-    page, digest = seal_page(render_page(report, path, template), build_manifest(report))
+    manifest = build_manifest(report) | {"template": template}
+    page, digest = seal_page(render_page(report, path, template), manifest)
     write_text(path, page)
     return WrittenReport(path, digest)
 
