@@ -43,7 +43,7 @@ def run_again(
     write_text(
         file, yaml.safe_dump({"name": folder.name, "steps": steps}, allow_unicode=True, sort_keys=False)
     )
-    state = run_pipeline(load_pipeline(file), watch=watch)
+    state = run_pipeline(load_pipeline(file), cold=True, watch=watch)
     labels = {name: label for label, name in names.items()}
     found, failed = {}, {}
     for step in state.steps:
