@@ -66,9 +66,11 @@ def words(tag: Any) -> str:
 
 class TestNumbers:
     def test_are_drawn_from_runs_and_lead_to_where_they_come_from(self, write: Write) -> None:
-        page = write("We reach {made.net.accuracy}, not {made.majority-class.accuracy}; {train.accuracy}.")
-        assert words(page.select_one("#text")) == "We reach 0.9100 , not 0.5000 ; 0.9100 ."
-        link = page.select_one("#text a.value")
+        page = write(
+            "{made.net.runs} run: {made.net.accuracy}, not {made.majority-class.accuracy}; {train.accuracy}."
+        )
+        assert words(page.select_one("#text")) == "1 run: 0.9100 , not 0.5000 ; 0.9100 ."
+        link = page.select("#text a.value")[1]
         row = page.find(id=link["href"][1:])
         assert "accuracy of net on made" in words(row)
         assert "table summary" in words(row)

@@ -1,7 +1,7 @@
 """Figures and tables of a page, with their numbers and where they come from."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from workbench.errors import WorkbenchError
@@ -81,9 +81,6 @@ class Exhibits:
     def number(self, exhibit: Exhibit) -> Exhibit:
         """Return an exhibit with its number."""
         return self._known[exhibit.full_name]
-
-    def __iter__(self) -> Iterator[Exhibit]:
-        return iter(self._known.values())
 
     def find(self, kind: str, name: str) -> Exhibit:
         """Return a figure or table by its name, which may leave out the step where that is plain.
