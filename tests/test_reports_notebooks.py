@@ -197,6 +197,11 @@ class TestFigures:
         full = json.loads(gzip.decompress(base64.b64decode(found.full)))
         np.testing.assert_array_equal(read_array(full["data"][0]["y"]), y)
 
+    def test_of_a_curve_without_places_get_some(self) -> None:
+        figure = go.Figure(go.Scatter(y=np.arange(10_000.0), x0=5, dx=2))
+        shown = json.loads(prepare_figure(figure.to_json(), "f", "figure-1").json)["data"][0]
+        assert [5 + 2 * value for value in shown["y"]] == shown["x"]
+
     def test_with_few_points_are_as_they_were(self) -> None:
         found = prepare_figure(go.Figure(go.Scatter(x=[1, 2], y=[3, 4])).to_json(), "f", "figure-1")
         assert found.full == ""
@@ -210,7 +215,12 @@ class TestFigures:
 
     def test_lose_links_and_pictures_from_elsewhere(self) -> None:
         figure = {
-            "data": [{"type": "scatter", "text": ["<a href='javascript:1'>x</a><b>y</b>"]}],
+            "data": [
+                {
+                    "type": "scatter",
+                    "text": ["<a href='javascript:1'>x</a><b style='background:url(//e)'>y</b>"],
+                }
+            ],
             "layout": {"images": [{"source": "https://example.org/x.png"}]},
         }
         shown = json.loads(prepare_figure(json.dumps(figure), "f", "figure-1").json)

@@ -1,5 +1,6 @@
 """The text of a report: settings, numbers, figures, tables, citations and mathematics by name."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from workbench.errors import WorkbenchError
 from workbench.reports.collect import collect_report
 from workbench.reports.methods import write_methods
 from workbench.reports.numbers import Number
+from workbench.reports.page import write_report
 from workbench.reports.prose import render_markdown, render_math
 from workbench.runs import write_json
 
@@ -64,9 +66,11 @@ def words(tag: Any) -> str:
 
 class TestNumbers:
     def test_are_drawn_from_runs_and_lead_to_where_they_come_from(self, write: Write) -> None:
-        page = write("We reach {made.net.accuracy}, not {made.majority-class.accuracy}; {train.accuracy}.")
-        assert words(page.select_one("#text")) == "We reach 0.9100 , not 0.5000 ; 0.9100 ."
-        link = page.select_one("#text a.value")
+        page = write(
+            "{made.net.runs} run: {made.net.accuracy}, not {made.majority-class.accuracy}; {train.accuracy}."
+        )
+        assert words(page.select_one("#text")) == "1 run: 0.9100 , not 0.5000 ; 0.9100 ."
+        link = page.select("#text a.value")[1]
         row = page.find(id=link["href"][1:])
         assert "accuracy of net on made" in words(row)
         assert "table summary" in words(row)
@@ -124,6 +128,32 @@ class TestExhibits:
         assert "run train" in origin
         assert "events.jsonl" in origin
         assert "seed 3" in origin
+
+
+class TestGaps:
+    TEXT = "We reach {made.net.accuracy} and {made.other.accuracy}, see [](figure:none).\n\n![](table:none)"
+
+    def test_of_a_pipeline_that_is_not_done_are_marked(self, write: Write, project: Path) -> None:
+        state_file = project / "runs/small/state.json"
+        write("")
+        state = json.loads(state_file.read_text())
+        state["steps"]["later"] = {"run": "", "state": "skipped", "notebook": "n.ipynb", "step": "later"}
+        write_json(state_file, state)
+        page = write(self.TEXT)
+        marks = [mark.get_text() for mark in page.select("#text mark")]
+        assert marks == ["{made.other.accuracy}?", "figure:none?", "table:none?"]
+        assert "The text names what no run has: {made.other.accuracy}, figure:none, table:none." in words(
+            page
+        )
+
+    def test_are_marked_where_that_is_asked_for(self, write: Write) -> None:
+        with pytest.raises(WorkbenchError):
+            write(self.TEXT)
+        written = write_report("runs/small", strict=False)
+        assert (
+            "made.other.accuracy"
+            in bs4.BeautifulSoup(written.path.read_text(), "html.parser").mark.get_text()
+        )
 
 
 class TestCitations:

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +20,11 @@ from workbench.cli import main
 from workbench.errors import WorkbenchError
 from workbench.pipelines import load_pipeline, run_pipeline
 from workbench.reports.manifest import describe_run
+from workbench.reports.seal import DIGEST_SLOT, open_sealed, seal_page
 from workbench.verification import Verification, verify
 from workbench.verification.compare import Pair, compare_runs
 from workbench.verification.replay import copy_for_replay
-from workbench.verification.state import check_files
+from workbench.verification.state import check_files, check_page
 from workbench.verification.subject import open_subject
 from workbench.verification.verdicts import (
     ALTERED,
@@ -234,6 +236,25 @@ class TestAlterations:
         assert subject.edits == []
         assert subject.digest in report.read_text()
         assert {line.verdict for line in check_files(subject.finished)} == {IDENTICAL}
+
+    def test_report_that_was_forged_with_its_manifest_is_not_what_the_runs_give(self, report: Path) -> None:
+        Path(".gitignore").write_text("runs\nreports\n")
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "a"]):
+            subprocess.run(["git", *command], check=True)
+        wb.build_report("runs/small")
+        (line,) = check_page(open_subject(str(report)))
+        assert line.verdict == IDENTICAL
+        sealed = open_sealed(report.read_text(), "")
+        page = re.sub(r'(id="manifest">).*?(</script>)', r"\1\2", report.read_text())
+        shown = re.search(r'data-checked="value made.net.accuracy">(.*?)<', page)[1]
+        page = page.replace(sealed.digest, DIGEST_SLOT).replace(f">{shown}<", ">0.9999<")
+        claims = {name: value for name, value in sealed.manifest.items() if name not in ("page", "elements")}
+        report.write_text(seal_page(page, claims)[0])
+        forged = open_subject(str(report))
+        assert forged.edits == []
+        found = {line.what: line.verdict for line in check_page(forged)}
+        assert found["value made.net.accuracy"] == ALTERED
 
     @pytest.mark.parametrize("file", ["artifacts/predictions.parquet", "run.json", "executed.ipynb"])
     def test_file_replaced_in_a_run_folder_is_named(self, report: Path, file: str) -> None:

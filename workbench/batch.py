@@ -46,11 +46,11 @@ def run_batch(
     return status
 
 
-def rebuild_report(pipeline: Pipeline) -> "WrittenReport":
-    """Build the report of a pipeline from its runs."""
+def rebuild_report(pipeline: Pipeline, strict: bool = True) -> "WrittenReport":
+    """Build the report of a pipeline from its runs; `strict` is that of `write_report`."""
     from workbench.reports.page import write_report
 
-    written = write_report(pipeline.folder)
+    written = write_report(pipeline.folder, strict=strict)
     with contextlib.suppress(OSError):  # then it is built again the next time
         stamp = _report_stamp(pipeline, written.path, written.digest)
         write_json(pipeline.folder / REPORT_FILE, stamp)
@@ -92,7 +92,7 @@ def _report(pipeline: Pipeline) -> tuple[str, str]:
         page, digest = pipeline.root / known["page"], known.get("manifest", "")
         if page.is_file() and _report_stamp(pipeline, page, digest) == known:
             return known["page"], digest
-    written = rebuild_report(pipeline)
+    written = rebuild_report(pipeline, strict=False)  # a slip in the text is no reason to lose the report
     return show(written.path, pipeline.root), written.digest
 
 

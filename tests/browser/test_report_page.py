@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,6 +18,24 @@ pytestmark = pytest.mark.browser
 
 HOSTILE = "</script><script>window.ran = 1</script><img src=x onerror='window.ran = 1'>猫"
 CLASSES = (HOSTILE, "<a href='javascript:window.ran=1'>b</a>", "犬", 'd "e" & f')
+BIBTEX = "@misc{bad, author={<script>window.ran = 1</script>}, title={<img src=x onerror='window.ran = 1'>}}"
+TEXT = f"""---
+authors: ["{HOSTILE}"]
+abstract: "{HOSTILE}"
+bibliography: small.bib
+---
+{HOSTILE} [@bad] $<script>window.ran = 1</script>$ [a](javascript:window.ran=1) \\<iframe src=x>
+
+$$\\frac{{a}}{{b}} \\href{{javascript:window.ran=1}}{{x}}$$
+
+![{HOSTILE}](figure:class_balance)
+"""
+MARKUP = (
+    "<script>window.ran = 1</script><img src=x onerror='window.ran = 1'><svg onload='window.ran = 1'></svg>"
+    "<img src='https://example.org/x.png'><iframe src='https://example.org'></iframe>"
+    "<a href='javascript:window.ran=1'>a</a><b style='background:url(https://example.org/y.png)'>b</b>"
+    "<style>@import 'https://example.org/z.css'; main { display: none }</style><form action='https://example.org'>"
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +54,39 @@ def _build(project: Path) -> Path:
         folder = f"runs/small/{label.partition(' ')[0]}"
         run = wb.start_run(folder, parameters={"note": HOSTILE}, name=label)
         fill(run)
-        (run.path / "executed.ipynb").write_text("{}")
+        nbformat.write(_hostile_notebook(), run.path / "executed.ipynb")
         run.finish(accuracy=0.5)
         steps[label] = {"run": folder, "state": "done", "notebook": "n.ipynb", "step": label, "error": None}
     failure = {"error": HOSTILE, "cell": 1, "cells": 2, "source": HOSTILE, "output": HOSTILE}
     steps["broken"] = {"run": "", "state": "failed", "notebook": HOSTILE, "step": "broken", "error": failure}
     state = {"pipeline": "small", "title": f"Title {HOSTILE}", "file": "pipelines/small.yaml", "steps": steps}
     write_json(project / "runs/small/state.json", state)
+    (project / "pipelines").mkdir()
+    (project / "pipelines/small.bib").write_text(BIBTEX)
+    (project / "pipelines/small.md").write_text(TEXT)
     return wb.build_report("runs/small")
+
+
+def _hostile_notebook() -> nbformat.NotebookNode:
+    """A notebook whose prose, source and outputs of every kind want to run and to fetch something."""
+    new = nbformat.v4.new_output
+    plotly = {
+        "data": [{"type": "scatter", "x": [1], "y": [1], "mode": "text", "text": [MARKUP], "name": MARKUP}],
+        "layout": {"title": {"text": MARKUP}, "images": [{"source": "https://example.org/p.png"}]},
+    }
+    outputs = [
+        new("stream", text=MARKUP),
+        new("error", ename="E", evalue=MARKUP, traceback=[MARKUP]),
+        new("display_data", {"text/html": MARKUP}),
+        new("display_data", {"text/markdown": MARKUP + "\n\n![x](https://example.org/m.png)"}),
+        new("display_data", {"image/svg+xml": f"<svg xmlns='http://www.w3.org/2000/svg'>{MARKUP}</svg>"}),
+        new("display_data", {"image/png": f'AAAA">{MARKUP}'}),
+        new("display_data", {"application/vnd.plotly.v1+json": plotly}),
+        new("display_data", {"application/javascript": "window.ran = 1"}),
+        new("execute_result", {"text/plain": MARKUP}),
+    ]
+    cells = [nbformat.v4.new_markdown_cell(MARKUP), nbformat.v4.new_code_cell(MARKUP, outputs=outputs)]
+    return nbformat.v4.new_notebook(cells=cells)
 
 
 def _prepare(run: wb.Run) -> None:
@@ -109,11 +153,14 @@ def wait_until(page: Any, condition: str, seconds: float = 30) -> None:
 
 
 def wait_for_figures(page: Any) -> int:
-    """Wait until every figure is drawn and return how many there are."""
-    wait_until(
-        page, "[...document.querySelectorAll('.canvas')].every((each) => each.querySelector('.main-svg'))"
-    )
-    return page.locator(".canvas").count()
+    """Wait until every figure is drawn that can be seen when scrolled to, and return how many there are."""
+    seen = "[...document.querySelectorAll('.canvas')].filter((each) => each.checkVisibility())"
+    wait_until(page, f"{seen}.every((each) => each.querySelector('.main-svg'))")
+    return page.evaluate(f"{seen}.length")
+
+
+def unfold(page: Any) -> None:
+    page.evaluate("document.querySelectorAll('details').forEach((each) => each.open = true)")
 
 
 def test_draws_every_figure_without_a_request_or_an_error(page: Any) -> None:
@@ -123,17 +170,45 @@ def test_draws_every_figure_without_a_request_or_an_error(page: Any) -> None:
 
 def test_hostile_text_is_shown_and_does_not_run(page: Any) -> None:
     wait_for_figures(page)
-    page.evaluate("document.querySelectorAll('details').forEach((each) => each.open = true)")
+    unfold(page)
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    assert wait_for_figures(page) == 9  # with those of the notebooks
+    page.wait_for_timeout(500)
     assert page.evaluate("window.ran") is None
     assert HOSTILE in page.inner_text("h1")
-    assert page.locator("img").count() == 0
-    assert page.locator("svg a").count() == 0
-    assert "犬" in page.locator(".canvas").nth(1).inner_text()
+    assert page.locator("svg a, iframe, form, main style, [onerror], [onload]").count() == 0
+    assert page.evaluate("[...document.images].every((each) => !each.src || each.src.startsWith('data:'))")
+    assert page.evaluate("[...document.links].some((each) => each.protocol === 'javascript:')") is False
+    assert "犬" in page.locator("#data .canvas, #text .canvas").first.inner_text()
+    assert page.problems == []
+
+
+def test_tables_are_sorted_by_a_click_on_a_head(page: Any) -> None:
+    table = page.locator("#data table.sortable").last
+    page.evaluate("document.querySelectorAll('#data details').forEach((each) => each.open = true)")
+    head = table.locator("th").nth(0)
+    before = table.locator("tbody tr td:first-child").all_inner_texts()
+    head.click()
+    rising = table.locator("tbody tr td:first-child").all_inner_texts()
+    head.press("Enter")
+    falling = table.locator("tbody tr td:first-child").all_inner_texts()
+    assert sorted(before) == sorted(rising)
+    assert falling == sorted(falling, key=rising.index, reverse=True) != rising
+    assert head.get_attribute("aria-sort") == "descending"
+
+
+def test_source_of_a_notebook_can_be_copied(page: Any) -> None:
+    unfold(page)
+    page.evaluate(
+        "navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve(); }"
+    )
+    page.locator(".notebook .copy").first.click()
+    assert page.evaluate("window.copied").strip() == MARKUP
 
 
 def test_fits_windows_of_any_width(page: Any) -> None:
     wait_for_figures(page)
-    page.evaluate("document.querySelectorAll('details').forEach((each) => each.open = true)")
+    unfold(page)
     for width in (1600, 600, 360):
         page.set_viewport_size({"width": width, "height": 800})
         wait_until(page, f"document.documentElement.scrollWidth <= {width}", seconds=5)

@@ -95,6 +95,7 @@ class Report:
 
     name: str
     title: str
+    pipelines: list[str]  # their names
     files: list[str]  # of the pipelines
     steps: list[ReportedStep]
     settings: Settings = field(default_factory=Settings)
@@ -165,6 +166,7 @@ def collect_report(*pipelines: str | Path, text: str | None = None) -> Report:
     settings = read_settings(find_text(files, text))
     return Report(
         name="+".join(state["pipeline"] for state in states),
+        pipelines=[state["pipeline"] for state in states],
         title=settings.title or " · ".join(state["title"] or state["pipeline"] for state in states),
         files=files,
         steps=steps,

@@ -1,7 +1,7 @@
 """Figures and tables of a page, with their numbers and where they come from."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from workbench.errors import WorkbenchError
@@ -65,15 +65,13 @@ class Exhibits:
 
         Args:
             all_of_them: In the order of the page.
-            shown: Kind and name of those that the text shows; they come first.
+            shown: Kind and name of those that the text shows; they come first, if they are there.
             where: The text's file, for errors.
-
-        Raises:
-            WorkbenchError: The text shows something that is not there.
         """
         self._known = {exhibit.full_name: exhibit for exhibit in all_of_them}
         self._where = where
-        self.placed = list(dict.fromkeys(self.find(kind, name).full_name for kind, name in shown))
+        found = [self._fitting(kind, name) for kind, name in shown]
+        self.placed = list(dict.fromkeys(items[0].full_name for items in found if len(items) == 1))
         counts: Counter[str] = Counter()
         for name in dict.fromkeys([*self.placed, *self._known]):
             kind = self._known[name].kind
@@ -84,20 +82,13 @@ class Exhibits:
         """Return an exhibit with its number."""
         return self._known[exhibit.full_name]
 
-    def __iter__(self) -> Iterator[Exhibit]:
-        return iter(self._known.values())
-
     def find(self, kind: str, name: str) -> Exhibit:
         """Return a figure or table by its name, which may leave out the step where that is plain.
 
         Raises:
             WorkbenchError: There is none, or more than one.
         """
-        fitting = [
-            exhibit
-            for exhibit in self._known.values()
-            if exhibit.kind == kind and name in (exhibit.name, exhibit.name.partition("/")[2])
-        ]
+        fitting = self._fitting(kind, name)
         if len(fitting) == 1:
             return fitting[0]
         names = [exhibit.name for exhibit in fitting or self._known.values() if exhibit.kind == kind]
@@ -105,3 +96,10 @@ class Exhibits:
         raise WorkbenchError(
             f"{self._where} names the {kind} {name}, and {problem}.\nThere are: {', '.join(names) or 'none'}."
         )
+
+    def _fitting(self, kind: str, name: str) -> list[Exhibit]:
+        return [
+            exhibit
+            for exhibit in self._known.values()
+            if exhibit.kind == kind and name in (exhibit.name, exhibit.name.partition("/")[2])
+        ]

@@ -20,6 +20,7 @@ _TOP_MARGIN = 16  # pixels, once the title stands above the figure as a heading
 _LEGEND_MARGIN = 40
 _INK = {"light": "#3d444d", "dark": "#c3cad1"}
 _LINK = re.compile(r"</?a\b[^<>]*>", re.IGNORECASE)
+_ATTRIBUTES = re.compile(r"<([a-z]+)\s[^<>]*>", re.IGNORECASE)  # with which a style could fetch something
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def prepare_figure(text: str, name: str, key: str) -> PageFigure:
     title = _plain(layout.pop("title", "")) or name.replace("_", " ").capitalize()
     height = layout.pop("height", None) or DEFAULT_HEIGHT
     margin = layout.setdefault("margin", {})
-    top = margin.get("t", build_template().layout.margin.t)
+    top = margin.get("t", _usual_top_margin())
     margin["t"] = _LEGEND_MARGIN if "legend" in layout else _TOP_MARGIN
     layout.pop("template", None)
     height = max(120, round(height - top + margin["t"]))
@@ -105,6 +106,11 @@ def prepare_figure(text: str, name: str, key: str) -> PageFigure:
     return PageFigure(key, title, layout.get("width"), height, embed_json(shown), full)
 
 
+@functools.cache
+def _usual_top_margin() -> int:
+    return build_template().layout.margin.t
+
+
 def thin_trace(trace: dict[str, Any]) -> dict[str, Any]:
     """Return a curve of at most `MOST_POINTS` points that looks the same: of each stretch its extremes.
 
@@ -112,7 +118,10 @@ def thin_trace(trace: dict[str, Any]) -> dict[str, Any]:
     """
     if trace.get("type", "scatter") not in ("scatter", "scattergl"):
         return trace
+    if "y" not in trace:
+        return trace
     columns = {name: read_array(trace[name]) for name in ("x", "y") if name in trace}
+    columns.setdefault("x", trace.get("x0", 0) + trace.get("dx", 1) * np.arange(len(columns["y"])))
     lengths = {len(values) for values in columns.values()}
     if len(lengths) != 1 or max(lengths) <= MOST_POINTS or not np.issubdtype(columns["y"].dtype, np.number):
         return trace
@@ -143,12 +152,12 @@ def pack(text: str) -> str:
 
 
 def _disarm(value: Any) -> Any:
-    """Return a figure without links and without pictures that would have to be fetched."""
+    """Return a figure without links, styles in its texts, and pictures that would have to be fetched."""
     if isinstance(value, dict):
         return {key: _disarm(item) for key, item in value.items() if not _is_foreign(key, item)}
     if isinstance(value, list):
         return [_disarm(item) for item in value]
-    return _LINK.sub("", value) if isinstance(value, str) else value
+    return _ATTRIBUTES.sub(r"<\1>", _LINK.sub("", value)) if isinstance(value, str) else value
 
 
 def _is_foreign(key: str, value: Any) -> bool:

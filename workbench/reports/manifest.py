@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from workbench.events import spell
+from workbench.provenance import git_state
 from workbench.reports.collect import DATA_CARD, Report
 from workbench.reports.privacy import lists_samples
-from workbench.runs import RunRecord, read_json, resolve_path, show_path
+from workbench.runs import RunRecord, project_root, read_json, resolve_path, show_path
 
 VERSION = 1
 PREDICTIONS = "artifacts/predictions.parquet"
@@ -49,6 +50,9 @@ def build_manifest(report: Report) -> dict[str, Any]:
         "version": VERSION,
         "name": report.name,
         "title": report.title,
+        "text": show_path(report.settings.file) if report.settings.file else None,
+        "builder": git_state(project_root()),
+        "states": report.pipelines,
         "pipelines": [_describe_file(file) for file in dict.fromkeys(report.files)],
         "runs": runs,
     }

@@ -20,7 +20,7 @@ from workbench.reports.prose import render_markdown
 from workbench.reports.rendering import strip_colors
 
 _PLOTLY = "application/vnd.plotly.v1+json"
-_PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+_PICTURES = {"image/png": b"\x89PNG", "image/jpeg": b"\xff\xd8", "image/gif": b"GIF8", "image/webp": b"RIFF"}
 _LONGEST = 20_000  # characters of one printed output; what is longer is cut in its middle
 _STYLES = {
     "color",
@@ -144,10 +144,9 @@ def _render_bundle(data: Mapping[str, Any], draw: Callable[[str], PageFigure | N
         figure = draw(json.dumps(data[_PLOTLY]))
         if figure:
             return figure.canvas
-    for kind in _PICTURES:
-        if kind in data:
-            packed = re.sub(r"[^A-Za-z0-9+/=]", "", _join(data[kind]))
-            return f'<img alt="" src="data:{kind};base64,{packed}">'
+    for kind, beginning in _PICTURES.items():
+        if kind in data and (picture := _decode(_join(data[kind]))).startswith(beginning):
+            return f'<img alt="" src="data:{kind};base64,{base64.b64encode(picture).decode()}">'
     if "image/svg+xml" in data:  # as a picture, in which no script runs
         packed = base64.b64encode(_join(data["image/svg+xml"]).encode()).decode()
         return f'<img alt="" src="data:image/svg+xml;base64,{packed}">'
@@ -156,6 +155,14 @@ def _render_bundle(data: Mapping[str, Any], draw: Callable[[str], PageFigure | N
     if "text/markdown" in data:
         return f'<div class="output">{render_markdown(_join(data["text/markdown"]))}</div>'
     return _pre(_join(data.get("text/plain", "")), "")
+
+
+def _decode(packed: str) -> bytes:
+    """Return what base64 holds; nothing if it is none."""
+    try:
+        return base64.b64decode("".join(packed.split()), validate=True)
+    except ValueError:
+        return b""
 
 
 def _pre(text: str, kind: str) -> str:

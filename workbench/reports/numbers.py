@@ -56,6 +56,11 @@ def collect_numbers(report: Report, results: Mapping[str, Iterable[ResultTable]]
 
 def _of_results(step: str, table: ResultTable) -> Iterable[Number]:
     for row in table.rows:
+        runs = ".".join(map(plain_name, (table.dataset, row.model, "runs")))
+        count = len(row.runs)
+        yield Number(
+            runs, str(count), count, f"runs of {row.model} on {table.dataset}", step, f"table {SUMMARY}"
+        )
         for measure in table.measures:
             found = row.measures[measure]
             name = ".".join(map(plain_name, (table.dataset, row.model, measure)))

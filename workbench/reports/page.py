@@ -56,24 +56,36 @@ def build_report(
 
 
 def write_report(
-    *pipelines: str | Path, output: str | Path | None = None, text: str | None = None, template: str = ""
+    *pipelines: str | Path,
+    output: str | Path | None = None,
+    text: str | None = None,
+    template: str = "",
+    strict: bool = True,
 ) -> WrittenReport:
-    """Write a report as `build_report` does, and return its digest too."""
+    """Write a report as `build_report` does, and return its digest too.
+
+    Args:
+        pipelines, output, text, template: As there.
+        strict: Whether it is an error that the text names something that no run has; else it is marked. It
+            is never an error while steps of the pipeline have no result.
+    """
     report = collect_report(*pipelines, text=text)
     path = resolve_path(output or f"reports/{report.name}.html")
     path.parent.mkdir(parents=True, exist_ok=True)
-    page, digest = seal_page(render_page(report, path, template), build_manifest(report))
+    manifest = build_manifest(report) | {"template": template}
+    page, digest = seal_page(render_page(report, path, template, strict), manifest)
     write_text(path, page)
     return WrittenReport(path, digest)
 
 
-def render_page(report: Report, path: Path, template: str = "") -> str:
+def render_page(report: Report, path: Path, template: str = "", strict: bool = True) -> str:
     """Return the page as HTML, with room for its manifest and the manifest's digest.
 
     Args:
         report: What to show.
         path: Where the page will lie; links to executed notebooks are relative to its folder.
         template: `paper`, `brief` or a file; by default what the report's settings say.
+        strict: As in `write_report`.
     """
     settings, store = report.settings, FigureStore()
     curves = draw_curves(report, store)
@@ -83,6 +95,8 @@ def render_page(report: Report, path: Path, template: str = "") -> str:
     numbers = collect_numbers(report, {part.step.label: part.results for part in parts})
     bibliography = read_bibliography(settings.beside(settings.bibliography), settings.citations)
     environment, name = find_template(template or settings.template, settings.folder)
+    complete = all(step.state == "done" for step in report.steps)
+    missing: list[str] | None = None if strict and complete else []
     shared = {
         "exhibits": exhibits,
         "numbers": numbers,
@@ -92,7 +106,7 @@ def render_page(report: Report, path: Path, template: str = "") -> str:
         "step_of": {show_path(step.folder): step for step in report.steps if step.folder},
     }
     context = Context(
-        where, numbers, bibliography, exhibits, environment.get_template("exhibit.html"), shared
+        where, numbers, bibliography, exhibits, environment.get_template("exhibit.html"), shared, missing
     )
     return environment.get_template(name).render(
         shared,
@@ -102,6 +116,7 @@ def render_page(report: Report, path: Path, template: str = "") -> str:
         curves=[exhibits.number(exhibit) for exhibit in curves],
         placed=exhibits.placed,
         body=render_text(settings.text, context),
+        missing=missing,
         bibliography=bibliography,
         methods=write_methods(report),
         known_details=_KNOWN_DETAILS,

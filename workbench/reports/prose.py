@@ -33,6 +33,14 @@ class Context:
     exhibits: Exhibits
     template: jinja2.Template  # of one exhibit
     shared: Mapping[str, Any]  # what that template needs besides
+    missing: list[str] | None = None  # takes up what the text names and no run has; None makes that an error
+
+    def forgive(self, error: WorkbenchError, what: str) -> str:
+        """Return a mark for something that is not there, or raise `error`."""
+        if self.missing is None:
+            raise error
+        self.missing.append(what)
+        return f'<mark class="missing">{html.escape(what)}?</mark>'
 
 
 def render_text(text: str, context: Context) -> str:
@@ -106,8 +114,11 @@ def _match(state: StateInline, silent: bool, pattern: re.Pattern[str], kind: str
 
 
 def _render_number(self: Any, tokens: Any, index: int, options: Any, env: dict[str, Context]) -> str:
-    context = env["context"]
-    return link_number(find_number(context.numbers, tokens[index].content, context.where))
+    context, name = env["context"], tokens[index].content
+    try:
+        return link_number(find_number(context.numbers, name, context.where))
+    except WorkbenchError as error:
+        return context.forgive(error, f"{{{name}}}")
 
 
 def link_number(number: Number) -> str:
@@ -135,7 +146,10 @@ def _render_image(self: Any, tokens: Any, index: int, options: Any, env: dict[st
             f"{context.where} shows the picture {token.attrGet('src')}; a report shows only figures and "
             "tables of runs.\nWrite ![caption](figure:name) or ![caption](table:name)."
         )
-    item = context.exhibits.find(found[1], found[2])
+    try:
+        item = context.exhibits.find(found[1], found[2])
+    except WorkbenchError as error:
+        return context.forgive(error, found[0])
     return context.template.render(context.shared, item=item, caption=token.content)
 
 
@@ -144,7 +158,10 @@ def _render_link(self: Any, tokens: Any, index: int, options: Any, env: dict[str
     found = _PLACE.fullmatch(target)
     if not found:
         return f'<a href="{html.escape(target)}" rel="noopener noreferrer">'
-    item = env["context"].exhibits.find(found[1], found[2])
+    try:
+        item = env["context"].exhibits.find(found[1], found[2])
+    except WorkbenchError as error:
+        return f"<a>{env['context'].forgive(error, found[0])}"
     empty = tokens[index + 1].type == "link_close"
     return f'<a href="#{item.key}">{item.label if empty else ""}'
 

@@ -12,7 +12,7 @@ import yaml
 
 from workbench.pipelines import PipelineState, load_pipeline, run_pipeline
 from workbench.pipelines.spec import REFERENCE
-from workbench.runs import RUN_FILE, open_run, project_root, write_text
+from workbench.runs import RUN_FILE, STATE_FILE, open_run, project_root, write_text
 
 Seeds = Callable[[int], int]
 
@@ -43,7 +43,8 @@ def run_again(
     write_text(
         file, yaml.safe_dump({"name": folder.name, "steps": steps}, allow_unicode=True, sort_keys=False)
     )
-    state = run_pipeline(load_pipeline(file), watch=watch)
+    state = run_pipeline(load_pipeline(file), cold=True, watch=watch)
+    (folder / STATE_FILE).unlink(missing_ok=True)  # nobody goes on with it: `workbench clean` may remove it
     labels = {name: label for label, name in names.items()}
     found, failed = {}, {}
     for step in state.steps:

@@ -3,9 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from workbench.provenance import collect_provenance
-from workbench.reports.manifest import hash_files
-from workbench.runs import project_root, resolve_path
+from workbench.provenance import collect_provenance, git_state
+from workbench.reports.collect import collect_report
+from workbench.reports.manifest import build_manifest, hash_files
+from workbench.reports.page import render_page
+from workbench.reports.seal import open_sealed, seal_page
+from workbench.runs import STATE_FILE, project_root, resolve_path, show_path
+from workbench.verification.subject import Subject
 from workbench.verification.verdicts import ALTERED, IDENTICAL, Line
 
 
@@ -72,6 +76,32 @@ def check_files(runs: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
         what = f"{len(before)} files of {run['folder']}"
         verdict = ALTERED if problems else IDENTICAL
         yield Line(verdict, what, run["label"], note="; ".join(problems), old_run=run["folder"])
+
+
+def check_page(subject: Subject) -> Iterator[Line]:
+    """Build a report again from the stored runs and yield what it would show otherwise.
+
+    That asks for the same code and the same current runs as when it was built; else nothing is yielded.
+    """
+    manifest = subject.manifest
+    builder, here = manifest.get("builder"), git_state(project_root())
+    if not manifest.get("elements") or not builder or builder != here or here["dirty"]:
+        return
+    folders = [resolve_path("runs") / name for name in dict.fromkeys(manifest["states"])]
+    if not all((folder / STATE_FILE).is_file() for folder in folders):
+        return
+    report = collect_report(*folders, text=manifest["text"])
+    built_from = {show_path(step.folder) for step in report.steps if step.folder}
+    if built_from != {run["folder"] for run in manifest["runs"] if "folder" in run}:
+        return
+    page, _ = seal_page(render_page(report, subject.path, manifest["template"]), build_manifest(report))
+    elements = open_sealed(page, subject.name).manifest["elements"]
+    shown = manifest["elements"]
+    differing = [name for name in {*shown, *elements} if shown.get(name) != elements.get(name)]
+    for name in differing:
+        yield Line(ALTERED, name, subject.name, note="the stored runs give another one")
+    if not differing:
+        yield Line(IDENTICAL, f"{len(shown)} numbers, tables and figures of the report", subject.name)
 
 
 def is_here(run: Mapping[str, Any]) -> bool:

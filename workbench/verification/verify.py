@@ -18,7 +18,7 @@ from workbench.verification.compare import Pair, compare_runs
 from workbench.verification.conclusions import compare_conclusions
 from workbench.verification.replay import replay_notebooks
 from workbench.verification.rerun import new_folder, run_again, went_on
-from workbench.verification.state import check_files, is_here, list_code_changes, list_differences
+from workbench.verification.state import check_files, check_page, is_here, list_code_changes, list_differences
 from workbench.verification.subject import Subject, open_subject
 from workbench.verification.verdicts import ALTERED, GOOD, IDENTICAL, NOT_COMPARABLE, VERDICTS, Line
 
@@ -93,7 +93,7 @@ def verify(
     runs = _choose(subject, quick)
     differences = list_differences(runs)
     lines = [Line(ALTERED, "report", subject.name, note=edit) for edit in subject.edits]
-    lines += check_files(subject.finished)
+    lines += [*check_files(subject.finished), *check_page(subject)]
     for text in differences or ["the environment is the same"]:
         tell(text)
     shift = 1 + secrets.randbelow(_FRESH_SEEDS) if new_seeds else 0

@@ -22,7 +22,7 @@ function isDrawn(canvas) {
 }
 
 function isShown(canvas) {
-  return canvas.offsetParent !== null; // not inside a folded run
+  return canvas.checkVisibility(); // not inside something folded
 }
 
 function draw(canvas) {
