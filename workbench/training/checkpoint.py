@@ -126,8 +126,9 @@ class Checkpoint(PositionedCallback):
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         if self._restored:  # there was nothing left to train
+            self._log_problems()
             self._complete_restoring()
-        elif self._newest and not self.steered and not self.model.stop_training:
+        elif self._newest and self.data is not None and not (self.steered or self.model.stop_training):
             shelve(self._newest, self.best.file, self._identity)
 
     def restore_best(self) -> int | None:
@@ -197,9 +198,8 @@ class Checkpoint(PositionedCallback):
         """Return what a training in another run must be for this one to go on from it."""
         variables = self._variables() if self._is_trained() else self.model.variables
         initial = digest_arrays(_named("state", variables))
-        text = json.dumps(
-            [self._key, initial, describe_callbacks(self.callbacks)], sort_keys=True, default=str
-        )
+        parts = [self._key, initial, describe_callbacks(self.callbacks)]
+        text = json.dumps(parts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def _is_trained(self) -> bool:
@@ -215,7 +215,8 @@ class Checkpoint(PositionedCallback):
                 self.best.go_on(found.facts["best"])
                 return
             self._problems.append(problem)
-        shelved = find_shelved(self._identity, self.params["epochs"])
+        # Without batches of our own nobody can tell that the data and their order are the same.
+        shelved = self.data is not None and find_shelved(self._identity, self.params["epochs"])
         if shelved:
             with contextlib.suppress(DamagedSnapshot):  # it is spare: the training can do without
                 found = read_snapshot(shelved)
@@ -270,7 +271,7 @@ class Checkpoint(PositionedCallback):
         self._restored = snapshot
 
     def _complete_restoring(self) -> None:
-        """Restore what `fit` resets after `on_train_begin`: the history, metrics, and what draws since then."""
+        """Restore what `fit` resets after `on_train_begin`, and what may have been drawn from since."""
         facts, tensors = self._restored.facts, self._restored.tensors
         history = self.model.history
         history.epoch, history.history = list(self._epochs), {k: list(v) for k, v in self._history.items()}

@@ -34,7 +34,7 @@ def copy_values(variables: Iterable[keras.Variable]) -> list[np.ndarray]:
 
     NumPy has no bfloat16 or float8 of its own, and safetensors knows none here; float32 holds them all.
     """
-    values = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+    values = [keras.ops.convert_to_numpy(variable.value) for variable in variables]
     return [value if value.dtype.isbuiltin == 1 else value.astype("float32") for value in values]
 
 
@@ -46,7 +46,7 @@ def write_snapshot(path: Path, snapshot: Snapshot) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name("unfinished")
     facts = json.dumps(spell(snapshot.facts), allow_nan=False)
-    tensors = {name: np.ascontiguousarray(value) for name, value in snapshot.tensors.items()}
+    tensors = {name: np.asarray(value, order="C") for name, value in snapshot.tensors.items()}
     save_file(tensors, unfinished, {"facts": facts, "sha256": _digest(tensors, facts)})
     with open(unfinished, "rb+") as file:
         os.fsync(file.fileno())
