@@ -31,31 +31,35 @@ def plan_epoch(count: int, batch_size: int, draw: np.random.Generator | None) ->
 def plan_epoch_by_length(
     lengths: np.ndarray, buckets: Sequence[int], batch_size: int, draw: np.random.Generator | None
 ) -> EpochPlan:
-    """Return batches of samples of like length, each padded to one of a few lengths.
+    """Return batches that are each padded to one of a few lengths, of samples of like length if drawn.
 
     The samples of a bucket that fill no batch go into the next longer one, so there are no more batches
-    than without buckets.
+    than without buckets. Without a generator the samples stay as they are, so that predictions do.
 
     Args:
         lengths: (n,) int, positions that each sample needs.
         buckets: Ascending lengths, the last one at least as long as the longest sample.
         batch_size: Samples a batch.
-        draw: Decides the order of the samples in a bucket, and of the batches; None for as they are.
+        draw: Decides the order of the samples in a bucket, and of the batches.
     """
     of_bucket = np.searchsorted(buckets, lengths)
+    if draw is None:
+        plan = plan_epoch(len(lengths), batch_size, None)
+        longest = np.maximum.reduceat(of_bucket, plan.ends[:-1])
+        return EpochPlan(plan.rows, plan.ends, np.array(buckets, np.int64)[longest])
     batches: list[np.ndarray] = []
     padded: list[int] = []
     left = np.empty(0, np.int64)
     for number, length in enumerate(buckets):
         own = np.flatnonzero(of_bucket == number)
-        rows = np.concatenate([left, own if draw is None else draw.permutation(own)])
+        rows = np.concatenate([left, draw.permutation(own)])
         last = number == len(buckets) - 1
         full = len(rows) if last else len(rows) // batch_size * batch_size
         chosen = [rows[start : start + batch_size] for start in range(0, full, batch_size)]
         batches += chosen
         padded += [length] * len(chosen)
         left = rows[full:]
-    order = np.arange(len(batches)) if draw is None else draw.permutation(len(batches))
+    order = draw.permutation(len(batches))
     rows = np.concatenate([batches[number] for number in order])
     ends = np.cumsum([0, *(len(batches[number]) for number in order)])
     return EpochPlan(rows, ends, np.array(padded, np.int64)[order])

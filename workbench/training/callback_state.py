@@ -11,7 +11,8 @@ from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 
 Tensors = dict[str, np.ndarray]
 
-_OF_KERAS = frozenset({"_model", "params", "validation_data"})
+# The first end of an epoch gives min_delta its sign, together with a function; that happens anew.
+_OF_KERAS = frozenset({"_model", "params", "validation_data", "min_delta"})
 
 
 class CallbackStates:

@@ -85,7 +85,9 @@ class Checkpoint(PositionedCallback):
         self._restored: Snapshot | None = None
         self._problems: list[tuple[str, str, str]] = []
         self._newest: Path | None = None
-        if not self.model.optimizer.built:
+        if not self.model.built and self.data is not None:
+            self._build_symbolically()
+        if self.model.built and not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)
         self._expect(sum(np.prod(each.shape, dtype=float) * 4 for each in self._variables()) / DISK)
         self._key = resume_key(self.model, self.run, self.data)
@@ -194,6 +196,10 @@ class Checkpoint(PositionedCallback):
         self._newest = self.files.write(epoch, batch, Snapshot(tensors, facts), self.best.file)
         self._expect(time.monotonic() - began)
 
+    def _build_symbolically(self) -> None:
+        """Make the variables that Keras would make with the first batch."""
+        self.model._symbolic_build(data_batch=self.data.element_spec)
+
     def _identify(self) -> str:
         """Return what a training in another run must be for this one to go on from it."""
         variables = self._variables() if self._is_trained() else self.model.variables
@@ -229,6 +235,8 @@ class Checkpoint(PositionedCallback):
         if isinstance(found, DamagedSnapshot):
             return "checkpoint_damaged", str(found).partition("\n")[0], "The one before it is used, if any."
         differing = differing_parts(self._key, found.facts["key"])
+        if sum(name.startswith("state/") for name in found.tensors) != len(self._variables()):
+            differing.append("variables (a network without an Input layer has none before it is trained)")
         if not differing:
             return None
         return (
@@ -276,6 +284,7 @@ class Checkpoint(PositionedCallback):
         history = self.model.history
         history.epoch, history.history = list(self._epochs), {k: list(v) for k, v in self._history.items()}
         if facts["batch"]:
+            self._build_symbolically()  # the metrics have no variables before
             for number, variable in enumerate(self.model.metrics_variables):
                 variable.assign(tensors[f"metric/{number:05d}"])
         restore_random_state(facts["random"], tensors)
