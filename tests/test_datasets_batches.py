@@ -161,7 +161,9 @@ class Interrupt(keras.callbacks.Callback):
 def train(run_dir: str, epochs: int, *callbacks, seed: int = 0, patience: int = 50):
     run = wb.start_run(run_dir, parameters={"seed": seed}, name="training")
     model, batches = build(), make_split().batches(SIZE, seed=seed)
-    stopping = keras.callbacks.EarlyStopping("loss", patience=patience)
+    stopping = keras.callbacks.EarlyStopping(
+        "loss", mode="max" if patience == 0 else "min", patience=patience
+    )
     history = model.fit(
         batches,
         epochs=epochs,
@@ -235,3 +237,14 @@ def test_hand_that_steered_a_training_is_not_inherited_by_another():
     )
     train("runs/one", 2, steer)
     assert train("runs/two", 3)[2]["initial_epoch"] == 0
+
+
+@pytest.mark.usefixtures("eager_checkpoints")
+def test_training_that_early_stopping_had_ended_stays_ended_when_its_run_goes_on():
+    undisturbed = train("runs/one", 9, patience=0)
+    resumed = train("runs/one", 9, patience=0)
+    assert_same(resumed, undisturbed)
+    ends = [event for event in read_events(resumed[3].log.path) if event["type"] == "fit_end"]
+    trained = len(undisturbed[1]["loss"])
+    assert trained < 9
+    assert [(end["epochs"], end["reason"]) for end in ends] == [(trained, "early stopping")]

@@ -273,9 +273,8 @@ class Checkpoint(PositionedCallback):
         self._epochs = list(facts["epochs"])
         self._history = {name: list(values) for name, values in facts["history"].items()}
         epoch = self.params["epochs"] if facts["stopped"] else facts["epoch"]
-        vars(self.start).update(
-            epoch=epoch, batch=facts["batch"], logs=facts["logs"], source=facts["source"][0]
-        )
+        self.start.epoch, self.start.batch, self.start.trained = epoch, facts["batch"], facts["epoch"]
+        self.start.logs, self.start.source = facts["logs"], facts["source"][0]
         self._restored = snapshot
 
     def _complete_restoring(self) -> None:

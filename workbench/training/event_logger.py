@@ -113,8 +113,8 @@ class EventLogger(PositionedCallback):
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         if not self._announced:  # there was nothing left to train
-            self._completed = self.params["epochs"]
-            self._announce(self._completed)
+            self._completed = self.start.trained
+            self._announce(self.start.epoch)
         restored = self.steering.restored if self.steering else None
         stopped = self._completed < self.params["epochs"] or restored is not None
         event = {"epochs": self._completed, "stopped": stopped, "reason": self._reason() if stopped else ""}

@@ -14,12 +14,14 @@ class Start:
         epoch: The first epoch that is trained, or gone on with.
         batch: Batches of that epoch that an earlier attempt trained; Keras counts from 0 all the same.
         logs: Keras's running means over these batches.
+        trained: Epochs that an earlier attempt trained; fewer than `epoch` where it was stopped early.
         source: The run folder of the checkpoint, relative to the project root; empty for a fresh start.
     """
 
     epoch: int = 0
     batch: int = 0
     logs: Mapping[str, float] = field(default_factory=dict)
+    trained: int = 0
     source: str = ""
 
     def skipped(self, epoch: int) -> int:
