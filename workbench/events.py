@@ -30,8 +30,9 @@ and by `type`:
     finding     something was noticed: the fields of `workbench.findings.Finding`
     broken      `fit` raised an exception, in a notebook whose kernel lives on: error (its name)
     fit_end     training ended: epochs (completed), stopped (True when before the last planned one),
-                reason (`by hand`, `early stopping` or empty), seconds (without pauses), and restored
-                (the epoch whose weights the model was given back, if it was)
+                reason (`by hand`, `early stopping` or empty), seconds (without pauses), costs (of all
+                attempts, see `workbench.training.costs`), and restored (the epoch whose weights the
+                model was given back, if it was)
     end         the run ended: status ("finished" or "failed"), error
 
 Epochs are counted from 0. NaN and infinities are written as the strings "NaN", "Infinity" and

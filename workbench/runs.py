@@ -234,7 +234,8 @@ def start_run(
     with locked(path / EVENTS_FILE):  # of two processes that claim a folder at once one is refused
         earlier = read_json(path / RUN_FILE) or {}
         _refuse_if_taken(path, earlier)
-        run = Run(path, name, values, attempt=earlier.get("attempt", 0) + 1)
+        kept = {"speed": earlier["speed"]} if "speed" in earlier else {}  # how it trains; it goes on that way
+        run = Run(path, name, values, attempt=earlier.get("attempt", 0) + 1, details=kept)
         run.record(
             name=name,
             status="running",

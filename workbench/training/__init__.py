@@ -8,9 +8,11 @@ import keras
 from workbench.errors import WorkbenchError
 from workbench.runs import Run
 from workbench.training.checkpoint import Checkpoint
+from workbench.training.costs import CostMeter
 from workbench.training.diagnosis import Diagnosis, Probe, Thresholds
 from workbench.training.event_logger import EventLogger
 from workbench.training.layers import LayerMeter
+from workbench.training.machine_speed import Speed, tune_for_this_machine
 from workbench.training.position import Start
 from workbench.training.steering import Steering
 
@@ -23,10 +25,12 @@ __all__ = [
     "EventLogger",
     "LayerMeter",
     "Probe",
+    "Speed",
     "Steering",
     "Thresholds",
     "callbacks",
     "require_positive",
+    "tune_for_this_machine",
 ]
 
 
@@ -74,7 +78,9 @@ def callbacks(
     first = stopping[0] if stopping else None
     samples = None if probe is None else Probe.of(probe)
     start = Start()
-    checkpoint = Checkpoint(run, own, batches, first, start)
+    size = batches.batch_size if batches is not None else _batch_size(run)
+    costs = CostMeter(run, size, batches, start)
+    checkpoint = Checkpoint(run, [*own, costs], batches, first, start)
     layers = LayerMeter(run.log, samples, start)
     steering = Steering(run, stopping, checkpoint, layers)
     if tensorboard:
@@ -82,9 +88,8 @@ def callbacks(
     return [
         *own,
         steering,
-        EventLogger(
-            run.log, batches.batch_size if batches is not None else _batch_size(run), first, steering, start
-        ),
+        costs,
+        EventLogger(run.log, size, first, steering, start, costs),
         checkpoint,
         layers,
         Diagnosis(run.log, samples, thresholds, steering, start),

@@ -47,10 +47,13 @@ class CallbackStates:
         return states, tensors
 
     def put_back(self, states: Sequence[Mapping[str, Any]], tensors: Mapping[str, np.ndarray]) -> None:
-        """Give the callbacks the attributes that `collect` returned; those of other classes are left out."""
-        for callback, state in zip(self.callbacks, states, strict=False):
-            if state["class"] == type(callback).__name__:
-                for name, value in state["attributes"].items():
+        """Give the callbacks the attributes that `collect` returned of the first, second … of their class."""
+        left = list(states)
+        for callback in self.callbacks:
+            own = next((state for state in left if state["class"] == type(callback).__name__), None)
+            if own:
+                left.remove(own)
+                for name, value in own["attributes"].items():
                     setattr(callback, name, _unpack(value, tensors))
 
 

@@ -12,6 +12,7 @@ import psutil
 from workbench.errors import WorkbenchError
 from workbench.events import EventLog
 from workbench.front_end import notebook_shell
+from workbench.training.costs import CostMeter
 from workbench.training.learning_rate import read_learning_rate
 from workbench.training.position import PositionedCallback, Start
 from workbench.training.steering import Steering
@@ -31,6 +32,7 @@ class EventLogger(PositionedCallback):
         early_stopping: The callback that may end the training early, if there is one.
         steering: The callback by which a person may end it.
         start: Where the training goes on, if it does.
+        costs: The callback that adds up what the training costs.
         seconds: Least time between two step events, so that a fast training is not slowed down.
     """
 
@@ -41,6 +43,7 @@ class EventLogger(PositionedCallback):
         early_stopping: keras.callbacks.EarlyStopping | None = None,
         steering: Steering | None = None,
         start: Start | None = None,
+        costs: CostMeter | None = None,
         seconds: float = 0.5,
     ) -> None:
         super().__init__(start)
@@ -48,6 +51,7 @@ class EventLogger(PositionedCallback):
         self.batch_size = batch_size
         self.early_stopping = early_stopping
         self.steering = steering
+        self.costs = costs
         self.seconds = seconds
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
@@ -120,6 +124,8 @@ class EventLogger(PositionedCallback):
         event = {"epochs": self._completed, "stopped": stopped, "reason": self._reason() if stopped else ""}
         if restored is not None:
             event["restored"] = restored
+        if self.costs:
+            event["costs"] = self.costs.costs
         self.log.write("fit_end", seconds=self._clock() - self._started, **event)
         self._forget_cell()
 

@@ -28,7 +28,7 @@ def resume_key(model: keras.Model, run: Run, batches: Batches | None) -> Key:
     if dataset is None and batches is not None:
         dataset = digest_arrays(batches.inputs) + digest_arrays(batches.targets)
     parts = {
-        "model": _describe_model(model),
+        "model": digest_model(model),
         "compile": _describe_compilation(model),
         "dataset": dataset,
         "batches": batches.settings() if batches is not None else None,
@@ -37,6 +37,11 @@ def resume_key(model: keras.Model, run: Run, batches: Batches | None) -> Key:
         "threads": [thread_settings(), len(os.sched_getaffinity(0)), keras.backend.backend()],
     }
     return {name: _digest(part) for name, part in parts.items()}
+
+
+def digest_model(model: keras.Model) -> str:
+    """Return the identity of a network with its precision, and of which weights are trained."""
+    return _digest(_describe_model(model))
 
 
 def differing_parts(key: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
@@ -60,14 +65,14 @@ def _describe_compilation(model: keras.Model) -> Any:
     except (TypeError, ValueError, NotImplementedError):  # a loss or metric that cannot be serialized
         config = {"optimizer": model.optimizer.get_config()}
     config.pop("steps_per_execution", None)  # the same steps, more or fewer of them a call
-    return _without_names(config)
+    return _without_names({**config, "jit_compile": bool(model.jit_compile)})
 
 
 def _without_names(config: Any) -> Any:
     """Return a configuration with every name of a layer replaced by a number in order of appearance.
 
     Keras counts layers through the life of a process: the second "dense" of a kernel may be the first
-    one of its model.
+    one of its model. Seeds are left out as well: layers without one draw it when they are built.
     """
     plain = json.loads(json.dumps(config, default=_plain))
     numbers: dict[str, str] = {}
@@ -89,7 +94,8 @@ def _collect_names(value: Any, numbers: dict[str, str]) -> None:
 
 def _replace(value: Any, numbers: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
-        return {numbers.get(key, key): _replace(item, numbers) for key, item in value.items()}
+        kept = {key: item for key, item in value.items() if key != "seed"}
+        return {numbers.get(key, key): _replace(item, numbers) for key, item in kept.items()}
     if isinstance(value, list):
         return [_replace(item, numbers) for item in value]
     return numbers.get(value, value) if isinstance(value, str) else value
