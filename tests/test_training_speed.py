@@ -121,7 +121,7 @@ def test_model_that_was_tuned_is_saved_and_predicts_the_same(tmp_path):
 
 
 def test_bfloat16_learns_as_well_as_float32():
-    """Non-inferior within a point over three seeds on digits (accuracy about 0.97)."""
+    """Non-inferior within a point over three seeds on digits."""
     bunch = load_digits()
     images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
     train, test = (
@@ -134,10 +134,10 @@ def test_bfloat16_learns_as_well_as_float32():
     for precision in ("float32", "mixed_bfloat16"):
         for seed in range(3):
             keras.utils.set_random_seed(seed)
-            model = wb.build_model("resnet", (8, 8, 1), 10)
+            model = wb.build_model("vgg", (8, 8, 1), 10)
             model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
             Speed(precision, False, 8).apply(model)
-            model.fit(train.batches(32, seed=seed), epochs=12, verbose=0)
+            model.fit(train.batches(32, seed=seed), epochs=6, verbose=0)
             _, accuracy = model.evaluate(test.x, test.y, verbose=0)
             accuracies.setdefault(precision, []).append(accuracy)
     assert np.mean(accuracies["mixed_bfloat16"]) > np.mean(accuracies["float32"]) - 0.01
