@@ -24,8 +24,9 @@ def own_nurseries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--faults N`: how often tests/faults/ kills a running pipeline."""
+    """Add how often tests/faults/ kills a running pipeline (`--faults N`) and a training (`--kills N`)."""
     parser.addoption("--faults", type=int, default=0, metavar="N", help="random kills of a running pipeline")
+    parser.addoption("--kills", type=int, default=12, metavar="N", help="kills of a training, in all")
 
 
 @pytest.fixture

@@ -1,5 +1,4 @@
 import math
-import shutil
 import subprocess
 import sys
 import time
@@ -8,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from safetensors.numpy import load_file
 
 import workbench as wb
 from workbench.errors import WorkbenchError
@@ -28,6 +28,12 @@ def data():
 @pytest.fixture
 def log(tmp_path):
     return EventLog(tmp_path / "events.jsonl")
+
+
+@pytest.fixture
+def eager_checkpoints(monkeypatch):
+    """Save a checkpoint whenever one may be saved, however young the last one is."""
+    monkeypatch.setattr("workbench.training.checkpoint.SHARE", 0)
 
 
 def build(learning_rate=0.01, metrics=("accuracy",), seed=0, units=8, **options):
@@ -180,16 +186,18 @@ def test_callbacks_can_be_used_for_a_second_training(data):
 
 
 @pytest.mark.parametrize("options", [{}, {"steps_per_execution": 4}, {"jit_compile": True}])
-def test_interrupted_training_ends_with_the_weights_of_one_that_was_not(data, options):
+@pytest.mark.usefixtures("eager_checkpoints")
+def test_interrupted_training_ends_with_the_weights_and_history_of_one_that_was_not(data, options):
     reference = build(**options)
-    fit(reference, data, [], epochs=5)
+    undisturbed = fit(reference, data, [], epochs=5)
     run = wb.start_run("runs/one")
     with pytest.raises(KeyboardInterrupt):
         fit(build(**options), data, wb.callbacks(run, [Crash(epoch=3)]), epochs=5)
     again = wb.start_run("runs/one")
     model = build(seed=1, **options)
     history = fit(model, data, wb.callbacks(again), epochs=5)
-    assert history.epoch == [3, 4]
+    assert history.history == undisturbed.history
+    assert history.epoch == undisturbed.epoch
     assert_same_weights(model, reference)
     epochs = of_type(read_events(run.log.path), "epoch")
     assert [(event["epoch"], event["attempt"]) for event in epochs] == [
@@ -220,78 +228,124 @@ fit(build(), (data["x"], data["y"]), wb.callbacks(wb.start_run("runs/one"), [Kil
     assert killed.returncode == -9, killed.stderr
     run = wb.start_run("runs/one")
     model = build(seed=1)
-    assert fit(model, data, wb.callbacks(run), epochs=4).epoch == [2, 3]
+    history = fit(model, data, wb.callbacks(run), epochs=4)
     reference = build()
-    fit(reference, data, [], epochs=4)
+    assert history.history == fit(reference, data, [], epochs=4).history
     assert_same_weights(model, reference)
+    assert of_type(read_events(run.log.path), "fit")[-1]["initial_epoch"] > 0
+    run.finish()
     assert not (run.path / "checkpoint").exists()
 
 
-def test_crash_while_a_checkpoint_is_written_leaves_the_one_before(data, tmp_path, log):
-    folder = tmp_path / "checkpoint/fit-01"
+def checkpoints(run):
+    return sorted(run.path.glob("checkpoint/fit-01/epoch-*"))
+
+
+def resumed_at(run):
+    """Return epoch and batch at which the last training went on."""
+    started = of_type(read_events(run.log.path), "fit")[-1]
+    return started["initial_epoch"], started["initial_batch"]
+
+
+@pytest.mark.usefixtures("eager_checkpoints")
+def test_crash_while_a_checkpoint_is_written_leaves_the_one_before(data):
+    run = wb.start_run("runs/one")
     with pytest.raises(KeyboardInterrupt):
-        fit(build(), data, [Checkpoint(tmp_path, log), Crash(epoch=2)], epochs=3)
-    (saved,) = folder.glob("epoch-000002.*")
-    (folder / "unfinished.safetensors").write_bytes(saved.read_bytes()[:100])
-    assert fit(build(), data, [Checkpoint(tmp_path, log)], epochs=3).epoch == [2]
+        fit(build(), data, wb.callbacks(run, [Crash(epoch=2)]), epochs=3)
+    newest = checkpoints(run)[-1]
+    newest.with_name("unfinished").write_bytes(newest.read_bytes()[:100])
+    fit(build(), data, wb.callbacks(run), epochs=3)
+    assert resumed_at(run) == (2, 0)
 
 
-def test_checkpoint_of_the_last_epoch_leaves_nothing_to_train(data, log, tmp_path):
-    folder = tmp_path / "checkpoint/fit-01"
-    copy = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, _: shutil.copytree(folder, tmp_path / "kept", dirs_exist_ok=True)
-    )
-    reference = build()
-    fit(reference, data, [Checkpoint(tmp_path, log), copy], epochs=1)
-    model = build(seed=1)
-    shutil.copytree(tmp_path / "kept", folder)
-    fit(model, data, [EventLogger(log), Checkpoint(tmp_path, log)], epochs=1)
+@pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: content[:-9] + bytes(9)])
+@pytest.mark.usefixtures("eager_checkpoints")
+def test_damaged_checkpoint_is_passed_over_for_the_one_before_and_the_log_says_so(data, damage):
+    run = wb.start_run("runs/one")
+    with pytest.raises(KeyboardInterrupt):
+        fit(build(), data, wb.callbacks(run, [Crash(epoch=2)]), epochs=3)
+    newest = checkpoints(run)[-1]
+    newest.write_bytes(damage(newest.read_bytes()))
+    model, reference = build(seed=1), build()
+    fit(model, data, wb.callbacks(run), epochs=3)
+    assert resumed_at(run) == (1, 0)
+    (finding,) = of_type(read_events(run.log.path), "finding")
+    assert finding["rule"] == "checkpoint_damaged"
+    assert newest.name in finding["message"]
+    fit(reference, data, [], epochs=3)
     assert_same_weights(model, reference)
-    assert [event["type"] for event in read_events(log.path)] == ["fit_end"]
 
 
-def test_model_that_was_resumed_can_be_trained_from_the_start_again(data, tmp_path, log):
-    model = build()
+@pytest.mark.usefixtures("eager_checkpoints")
+def test_training_that_had_ended_is_not_repeated_when_its_run_goes_on(data):
+    run = wb.start_run("runs/one")
+    reference = build()
+    history = fit(reference, data, wb.callbacks(run), epochs=2)
+    again = wb.start_run("runs/one")
+    model = build(seed=1)
+    assert fit(model, data, wb.callbacks(again), epochs=2).history == history.history
+    assert_same_weights(model, reference)
+    assert [event["type"] for event in read_events(run.log.path) if event["attempt"] == 2] == [
+        "start", "fit", "fit_end",
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("eager_checkpoints")
+def test_model_that_was_resumed_can_be_trained_from_the_start_again(data):
+    run, model = wb.start_run("runs/one"), build()
     with pytest.raises(KeyboardInterrupt):
-        fit(model, data, [Checkpoint(tmp_path, log), Crash(epoch=2)], epochs=3)
-    assert fit(model, data, [Checkpoint(tmp_path, log)], epochs=3).epoch == [2]
-    assert fit(model, data, [Checkpoint(tmp_path, log)], epochs=3).epoch == [0, 1, 2]
+        fit(model, data, wb.callbacks(run, [Crash(epoch=2)]), epochs=3)
+    fit(model, data, wb.callbacks(run), epochs=3)
+    fit(model, data, wb.callbacks(run), epochs=3)
+    starts = [event["initial_epoch"] for event in of_type(read_events(run.log.path), "fit")]
+    assert starts == [0, 2, 0]
 
 
-def test_checkpoint_of_another_network_is_refused_with_what_to_do(data, tmp_path, log):
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"units": 5}, "model"),
+        ({"learning_rate": 0.02}, "compile"),
+        ({"metrics": ("accuracy", "mse")}, "compile"),
+        ({"jit_compile": True}, "compile"),
+    ],
+)
+@pytest.mark.usefixtures("eager_checkpoints")
+def test_checkpoint_of_another_training_is_not_gone_on_from_and_the_log_says_why(data, change, part):
+    run = wb.start_run("runs/one")
     with pytest.raises(KeyboardInterrupt):
-        fit(build(), data, [Checkpoint(tmp_path, log), Crash(epoch=1)], epochs=2)
-    with pytest.raises(
-        WorkbenchError, match=r"variable 1 has the shape \(4, 8\) there and \(4, 5\) here.*\n.*delete"
-    ):
-        fit(build(units=5), data, [Checkpoint(tmp_path, log)], epochs=2)
-
-
-def test_checkpoint_that_cannot_be_read_is_refused_with_what_to_do(data, tmp_path, log):
-    folder = tmp_path / "checkpoint/fit-01"
-    folder.mkdir(parents=True)
-    (folder / "epoch-000001.safetensors").write_bytes(b"torn")
-    with pytest.raises(WorkbenchError, match=r"cannot be read.*\n.*delete"):
-        fit(build(), data, [Checkpoint(tmp_path, log)], epochs=2)
+        fit(build(), data, wb.callbacks(run, [Crash(epoch=1)]), epochs=2)
+    model, reference = build(**change), build(**change)
+    fit(model, data, wb.callbacks(run), epochs=2)
+    assert resumed_at(run) == (0, 0)
+    (finding,) = of_type(read_events(run.log.path), "finding")
+    assert finding["rule"] == "checkpoint_unfit"
+    assert f"other {part}" in finding["message"]
+    fit(reference, data, [], epochs=2)
+    assert_same_weights(model, reference)
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16"])
-def test_checkpoint_of_a_model_in_low_precision_is_restored_to_the_bit(data, tmp_path, policy, log):
+@pytest.mark.usefixtures("eager_checkpoints")
+def test_checkpoint_of_a_model_in_low_precision_is_restored_to_the_bit(data, policy):
     keras.config.set_dtype_policy(policy)
     try:
         model, copy = build(), build(seed=1)
     finally:
         keras.config.set_dtype_policy("float32")
+    run = wb.start_run("runs/one")
     with pytest.raises(KeyboardInterrupt):
-        fit(model, data, [Checkpoint(tmp_path, log), Crash(epoch=1)], epochs=2)
-    resumed = Checkpoint(tmp_path, log)
+        fit(model, data, [Checkpoint(run), Crash(epoch=1)], epochs=2)
+    resumed = Checkpoint(run)
     resumed.set_model(copy)
+    resumed.set_params({"epochs": 2, "steps": 9})
     resumed.on_train_begin()
+    assert resumed.start.epoch == 1
     assert_same_weights(copy, model)
 
 
-def test_best_epoch_stays_beside_the_last_one_and_can_be_restored(data, tmp_path, log):
-    checkpoint = Checkpoint(tmp_path, log)
+def test_best_epoch_can_be_restored_whether_or_not_it_was_saved(data):
+    checkpoint = Checkpoint(wb.start_run("runs/one"))
     model = build()
     kept = {}
 
@@ -327,6 +381,7 @@ def test_settings_that_are_not_positive_are_refused_by_name(value):
         require_positive(epochs=1, batch_size=value)
 
 
+@pytest.mark.usefixtures("eager_checkpoints")
 def test_trainings_of_a_run_go_on_each_from_its_own_checkpoint(data):
     def train(model, *more):
         """Two trainings one after the other in one run, as a notebook has them."""
@@ -342,7 +397,9 @@ def test_trainings_of_a_run_go_on_each_from_its_own_checkpoint(data):
         train(build(), Crash(epoch=3))
     model = build()
     run, first, second = train(model)
-    assert (first, second) == ([0, 1], [3])
+    assert (first, second) == ([0, 1], [0, 1, 2, 3])
+    starts = [event["initial_epoch"] for event in of_type(read_events(run.log.path), "fit")]
+    assert starts == [0, 0, 2, 3]
     assert_same_weights(model, reference)
     epochs = [(event["fit"], event["epoch"]) for event in of_type(read_events(run.log.path), "epoch")]
     assert sorted(epochs) == [(1, 0), (1, 1), (2, 0), (2, 1), (2, 2), (2, 3)]
@@ -357,8 +414,8 @@ def test_training_that_is_interrupted_and_run_again_in_one_process_is_logged_onc
     assert [(event["fit"], event["epoch"]) for event in epochs] == [(1, 0), (1, 1), (1, 2)]
 
 
-def test_best_epoch_is_one_that_was_validated(data, tmp_path, log):
-    checkpoint, found = Checkpoint(tmp_path, log), {}
+def test_best_epoch_is_one_that_was_validated(data):
+    checkpoint, found = Checkpoint(wb.start_run("runs/one")), {}
     end = keras.callbacks.LambdaCallback(on_train_end=lambda _: found.update(best=checkpoint.restore_best()))
     fit(build(), data, [end, checkpoint], epochs=5, validation_data=data, validation_freq=3)
     assert found == {"best": 2}  # the only epoch with a val_loss, though the training loss fell further
@@ -388,14 +445,26 @@ def test_nothing_is_written_for_tensorboard_without_being_asked(data):
     assert not (run.path / "tensorboard").exists()
 
 
-def test_best_epoch_of_an_earlier_attempt_is_known_to_the_next(data, tmp_path, log):
-    model = build()
+@pytest.mark.usefixtures("eager_checkpoints")
+def test_best_epoch_of_an_earlier_attempt_is_known_to_the_next(data):
+    run, model = wb.start_run("runs/one"), build()
     spoil = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, _: setattr(model.optimizer, "learning_rate", 3.0)
     )
     with pytest.raises(KeyboardInterrupt):
-        fit(model, data, [spoil, Checkpoint(tmp_path, log), Crash(epoch=2)], epochs=3)
-    again, found = Checkpoint(tmp_path, log), {}
-    end = keras.callbacks.LambdaCallback(on_train_end=lambda _: found.update(best=again.restore_best()))
+        fit(model, data, [spoil, Checkpoint(run), Crash(epoch=2)], epochs=3)
+    best, again, found = read_best(run), Checkpoint(run), {}
+    end = keras.callbacks.LambdaCallback(
+        on_train_end=lambda _: found.update(best=again.restore_best(), weights=model.get_weights())
+    )
+    model.optimizer.learning_rate = 0.01  # as the notebook has it
     fit(model, data, [end, again], epochs=3)
-    assert found == {"best": 0}
+    assert found["best"] == 0
+    for ours, theirs in zip(found["weights"], best, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def read_best(run):
+    (path,) = run.path.glob("checkpoint/fit-01/best-000000*")
+    tensors = load_file(path)
+    return [tensors[name] for name in sorted(tensors)]

@@ -21,7 +21,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "pipelines": ["run_pipeline"],
         "reports": ["build_report"],
         "runs": ["Run", "find_runs", "open_run", "project_root", "start_run"],
-        "training": ["callbacks"],
+        "training": ["callbacks", "tune_for_this_machine"],
         "training.diagnosis": ["diagnose"],
     },
 )

@@ -12,9 +12,10 @@ Schema version 2. One JSON object a line in `events.jsonl`; every line has
 and by `type`:
 
     start       the run was opened
-    fit         training starts: epochs, batches (per epoch, null if unknown), initial_epoch, batch_size
-                (samples, null if unknown), monitor (what early stopping watches) and patience (epochs),
-                both null without early stopping
+    fit         training starts: epochs, batches (per epoch, null if unknown), initial_epoch and
+                initial_batch (where it goes on), source (the run folder that it goes on from, or empty),
+                batch_size (samples, null if unknown), monitor (what early stopping watches) and
+                patience (epochs), both null without early stopping
     step        during an epoch: epoch, step (batches seen in this epoch), metrics (means over the
                 window since the last step event or the start of the epoch), learning_rate, memory
                 (bytes that the process held a few seconds ago)
@@ -29,8 +30,9 @@ and by `type`:
     finding     something was noticed: the fields of `workbench.findings.Finding`
     broken      `fit` raised an exception, in a notebook whose kernel lives on: error (its name)
     fit_end     training ended: epochs (completed), stopped (True when before the last planned one),
-                reason (`by hand`, `early stopping` or empty), seconds (without pauses), and restored
-                (the epoch whose weights the model was given back, if it was)
+                reason (`by hand`, `early stopping` or empty), seconds (without pauses), costs (of all
+                attempts, see `workbench.training.costs`), and restored (the epoch whose weights the
+                model was given back, if it was)
     end         the run ended: status ("finished" or "failed"), error
 
 Epochs are counted from 0. NaN and infinities are written as the strings "NaN", "Infinity" and
@@ -51,6 +53,7 @@ SCHEMA_VERSION = 2
 _SYNCED = frozenset({"start", "epoch", "fit_end", "end"})
 _REPLAYED = frozenset({"step", "epoch", "layers", "checkpoint", "finding", "broken", "fit_end"})
 _OF_TRAINING = _REPLAYED | {"fit", "control"}
+COMMON_FIELDS = frozenset({"v", "time", "attempt", "type", "fit"})
 _SPELLED = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -121,26 +124,26 @@ def read_events(path: Path) -> list[dict[str, Any]]:
 def drop_replayed(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return `events` with only the newest account of each epoch.
 
-    A training that goes on at epoch k (`initial_epoch` of its `fit` event) replaces what was logged
-    before of its epoch k and after, and leaves other trainings of the run alone.
+    A training that goes on in epoch k after batch b (`initial_epoch` and `initial_batch` of its `fit`
+    event) replaces what was logged before from there on, and leaves other trainings of the run alone.
     """
     kept: list[dict[str, Any]] = []
     for event in events:
         if event["type"] == "fit":
-            first = event.get("initial_epoch", 0)
+            first = (event.get("initial_epoch", 0), event.get("initial_batch", 0))
             kept = [
                 old
                 for old in kept
-                if not (old["type"] in _REPLAYED and old["fit"] == event["fit"] and _epoch(old) >= first)
+                if not (old["type"] in _REPLAYED and old["fit"] == event["fit"] and _moment(old) > first)
             ]
         kept.append(event)
     return kept
 
 
-def _epoch(event: dict[str, Any]) -> float:
-    """Return the epoch that an event is about; one that is about the whole training comes after all."""
-    epoch = event.get("epoch")
-    return math.inf if epoch is None else epoch
+def _moment(event: dict[str, Any]) -> tuple[float, float]:
+    """Return epoch and step of an event; what is about a whole epoch or training comes after its steps."""
+    epoch, step = event.get("epoch"), event.get("step")
+    return (math.inf if epoch is None else epoch, math.inf if step is None else step)
 
 
 def _parse(lines: bytes) -> Iterator[dict[str, Any]]:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import sys
 import tomllib
 import uuid
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 RUN_FILE = "run.json"
 STEP_FILE = "step.json"  # written by the pipeline runner before the kernel starts
 EVENTS_FILE = "events.jsonl"
+CHECKPOINT_FOLDER = "checkpoint"  # what a training needs to go on
 STATE_FILE = "state.json"  # of a pipeline: which run folder is each step's current one
 
 
@@ -149,10 +151,14 @@ class Run:
         return self._write_artifact("tables", f"{name}.csv", table.to_csv(index=index))
 
     def finish(self, **metrics: float) -> None:
-        """Complete the run with its final metrics; after this the folder is never written again."""
+        """Complete the run with its final metrics; after this the folder is never written again.
+
+        What its trainings would need to go on is removed; what predicts stays.
+        """
         if metrics:
             self.record(metrics={name: float(value) for name, value in metrics.items()})
         self._close("finished")
+        shutil.rmtree(self.path / CHECKPOINT_FOLDER, ignore_errors=True)
 
     def fail(self, error: str) -> None:
         """Close the run as failed; a later start may open it again."""
@@ -228,7 +234,8 @@ def start_run(
     with locked(path / EVENTS_FILE):  # of two processes that claim a folder at once one is refused
         earlier = read_json(path / RUN_FILE) or {}
         _refuse_if_taken(path, earlier)
-        run = Run(path, name, values, attempt=earlier.get("attempt", 0) + 1)
+        kept = {"speed": earlier["speed"]} if "speed" in earlier else {}  # how it trains; it goes on that way
+        run = Run(path, name, values, attempt=earlier.get("attempt", 0) + 1, details=kept)
         run.record(
             name=name,
             status="running",

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from workbench.datasets.cache import build_folder, discard_folder
 from workbench.datasets.storage import damaged, file_name, link_array, open_array, write_array
 from workbench.errors import WorkbenchError
 from workbench.runs import show_path, write_json
+
+if TYPE_CHECKING:
+    from workbench.datasets.batches import Batches
 
 MANIFEST = "dataset.json"
 LAYOUT = 1  # version of prepared folders and of how they are made; another one is prepared again
@@ -67,6 +70,27 @@ class Split:
     def arrays(self) -> dict[str, np.ndarray]:
         """Return every array by name: the inputs, the targets and `ids`."""
         return {**self.inputs, **self.targets, "ids": self.ids}
+
+    def batches(self, batch_size: int, *, shuffle: bool = True, seed: int = 0, mask: str = "") -> "Batches":
+        """Return the samples as `fit`, `evaluate` and `predict` take them fastest.
+
+        Args:
+            batch_size: Samples a batch.
+            shuffle: Whether every epoch has an order of its own; False to evaluate or predict.
+            seed: Decides these orders, so that a training can be repeated.
+            mask: Name of an input (n, length) that tells padding from content; samples of like length are
+                then put together and cut to a few lengths.
+
+        Raises:
+            WorkbenchError: There are no samples, or a setting cannot work.
+
+        Example:
+            train = dataset.train.batches(32, seed=seed)
+            model.fit(train, epochs=10, callbacks=wb.callbacks(run, batches=train))
+        """
+        from workbench.datasets.batches import Batches  # imports TensorFlow
+
+        return Batches(self.inputs, self.targets, batch_size, shuffle=shuffle, seed=seed, mask=mask)
 
 
 @dataclass(frozen=True, eq=False)

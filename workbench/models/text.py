@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from workbench.datasets import load_catalog, load_weights
+from workbench.datasets import Split, load_catalog, load_weights
 from workbench.errors import OfflineError, WorkbenchError
 from workbench.runs import resolve_path, show_path
 
@@ -68,12 +68,25 @@ def tokenize(tokenizer: "Tokenizer", texts: Sequence[str] | np.ndarray) -> dict[
     }
 
 
+def tokenize_split(tokenizer: "Tokenizer", split: Split) -> Split:
+    """Return a split of texts as what an encoder takes: `tokenize` of its texts, with its targets and ids.
+
+    Example:
+        tokenize_split(tokenizer, dataset.train).batches(32, seed=seed, mask="padding_mask")
+
+    Raises:
+        WorkbenchError: These are no texts.
+    """
+    return Split(tokenize(tokenizer, split.x), split.targets, split.ids)
+
+
 def build_encoder(
     encoder: str, tokenizer: "Tokenizer", *, frozen_layers: int = 0, lora_rank: int = 0
 ) -> keras.Model:
     """Build a model that turns the tokens of a text into vectors.
 
-    It takes what `tokenize` gives, and returns (batch, max_length, width of the encoder).
+    It takes what `tokenize` gives, also cut to fewer tokens, and returns (batch, tokens, width of the
+    encoder).
 
     Args:
         encoder: As for `load_tokenizer`.
@@ -96,8 +109,7 @@ def build_encoder(
         backbone = keras_hub.models.Backbone.from_preset(str(_pretrained(encoder)))
     _check_training(frozen_layers, lora_rank, backbone.num_layers + 1, backbone.hidden_dim)
     _choose_trained_weights(backbone, frozen_layers, lora_rank)
-    shape = (tokenizer.padding["length"],)
-    inputs = {name: keras.Input(shape, dtype="int32", name=name) for name in ("token_ids", "padding_mask")}
+    inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "padding_mask")}
     one_segment = keras.ops.zeros_like(inputs["token_ids"])  # BERT can also take pairs of texts
     vectors = backbone({**inputs, "segment_ids": one_segment})["sequence_output"]
     return keras.Model(inputs, vectors, name="encoder")

@@ -23,7 +23,7 @@ from workbench.runs import resolve_path, show_path, write_text
 # What run.json holds besides what a notebook records of its own accord, which is shown as it is.
 _KNOWN_DETAILS = (
     "name", "status", "parameters", "attempt", "started", "ended", "process", "provenance", "dataset",
-    "metrics", "model", "trainable_parameters", "error", "verdicts",
+    "metrics", "model", "trainable_parameters", "error", "verdicts", "costs",
 )  # fmt: skip
 
 

@@ -41,6 +41,7 @@ class Training:
     findings: list[Finding]  # the most severe first
     interventions: list[Intervention]
     endings: list[Ending]
+    costs: list[str]  # of each call of `fit` that told them
     steered: bool  # somebody changed its course: it is not the experiment that its parameters tell of
 
     @property
@@ -60,8 +61,23 @@ def read_training(events: Sequence[Mapping[str, Any]]) -> Training:
         findings=sorted(found, key=lambda finding: -finding.rank),
         interventions=[_intervention(event) for event in controls],
         endings=_endings(events),
+        costs=[describe_costs(event["costs"]) for event in events if event.get("costs")],
         steered=is_steered(controls),
     )
+
+
+def describe_costs(costs: Mapping[str, Any]) -> str:
+    """Return in one line what a training cost, from the `costs` of its `fit_end` event."""
+    parts = [
+        f"{costs['seconds']:.0f} s, {costs['processor_seconds']:.0f} s of processor time",
+        f"{costs['peak_memory'] / 2**30:.1f} GiB of memory at its peak",
+        f"{costs['samples']:,} samples" if costs["samples"] else "",
+        f"{costs['parameters']:,} parameters, {costs['trainable_parameters']:,} of them trained",
+        f"{costs['flops']:.2g} floating-point operations ({costs['flops_method']})"
+        if "flops" in costs
+        else "",
+    ]
+    return "; ".join(part for part in parts if part)
 
 
 def shorten_evidence(evidence: Mapping[str, Any]) -> Any:

@@ -1,17 +1,23 @@
 """What happens around `fit`: log, steering, checkpoint and diagnosis of a run, as Keras callbacks."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
 from workbench.errors import WorkbenchError
 from workbench.runs import Run
 from workbench.training.checkpoint import Checkpoint
+from workbench.training.costs import CostMeter
 from workbench.training.diagnosis import Diagnosis, Probe, Thresholds
 from workbench.training.event_logger import EventLogger
 from workbench.training.layers import LayerMeter
+from workbench.training.machine_speed import Speed, tune_for_this_machine
+from workbench.training.position import Start
 from workbench.training.steering import Steering
+
+if TYPE_CHECKING:
+    from workbench.datasets.batches import Batches
 
 __all__ = [
     "Checkpoint",
@@ -19,10 +25,12 @@ __all__ = [
     "EventLogger",
     "LayerMeter",
     "Probe",
+    "Speed",
     "Steering",
     "Thresholds",
     "callbacks",
     "require_positive",
+    "tune_for_this_machine",
 ]
 
 
@@ -30,6 +38,7 @@ def callbacks(
     run: Run,
     callbacks: Iterable[keras.callbacks.Callback] = (),
     *,
+    batches: "Batches | None" = None,
     probe: Any = None,
     thresholds: Thresholds | None = None,
     tensorboard: bool = False,
@@ -37,12 +46,15 @@ def callbacks(
     """Return the callbacks that make a training part of a run: they log, obey, keep and diagnose it.
 
     Yours come first: what is logged, and restored after a crash, holds what they did to the model and its
-    optimizer at the end of the epoch.
+    optimizer at the end of the epoch, and what they have counted.
 
     Args:
         run: Where the events go, and the checkpoint while training lasts. Its parameter `batch_size`, if it
             has one, turns batches a second into samples a second.
         callbacks: Further Keras callbacks of the same training, such as `EarlyStopping`.
+        batches: What `fit` is given, if `Dataset.train.batches` made it: a training that was killed then
+            goes on at the very batch. Without it, it goes on after the last epoch that was saved, and the
+            order in which Keras shuffles arrays begins anew.
         probe: Samples for the rules of diagnosis that look at data, activations or gradients: a `Split`, a
             `Dataset`, or a pair of inputs and targets as `fit` takes them. Without it these rules are silent.
         thresholds: When the rules of diagnosis speak.
@@ -53,7 +65,8 @@ def callbacks(
             installed.
 
     Example:
-        model.fit(x, y, epochs=10, callbacks=wb.callbacks(run, [EarlyStopping()], probe=(x_val, y_val)))
+        train = data.train.batches(32, seed=seed)
+        model.fit(train, epochs=10, callbacks=wb.callbacks(run, [EarlyStopping()], batches=train, probe=data))
     """
     own = list(callbacks)
     if any(isinstance(callback, Steering) for callback in own):
@@ -64,18 +77,22 @@ def callbacks(
     stopping = [callback for callback in own if isinstance(callback, keras.callbacks.EarlyStopping)]
     first = stopping[0] if stopping else None
     samples = None if probe is None else Probe.of(probe)
-    checkpoint = Checkpoint(run.path, run.log, first)
-    layers = LayerMeter(run.log, samples)
+    start = Start()
+    size = batches.batch_size if batches is not None else _batch_size(run)
+    costs = CostMeter(run, size, batches, start)
+    checkpoint = Checkpoint(run, [*own, costs], batches, first, start)
+    layers = LayerMeter(run.log, samples, start)
     steering = Steering(run, stopping, checkpoint, layers)
     if tensorboard:
         own.append(_tensorboard(run))
     return [
         *own,
         steering,
-        EventLogger(run.log, _batch_size(run), first, steering),
+        costs,
+        EventLogger(run.log, size, first, steering, start, costs),
         checkpoint,
         layers,
-        Diagnosis(run.log, samples, thresholds, steering),
+        Diagnosis(run.log, samples, thresholds, steering, start),
     ]
 
 

@@ -1,78 +1,137 @@
-"""What a killed training needs to go on, and the best weights of one that goes on too long."""
+"""What a killed training needs to go on to the bit, and the best weights of one that goes on too long."""
 
 import contextlib
-import math
-import operator
-import shutil
-from collections.abc import Mapping
+import hashlib
+import json
+import time
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+import numpy as np
 
 from workbench.errors import WorkbenchError
-from workbench.events import EventLog
-from workbench.training.position import PositionedCallback
+from workbench.events import COMMON_FIELDS, read_events
+from workbench.findings import Finding
+from workbench.runs import CHECKPOINT_FOLDER, EVENTS_FILE, Run, resolve_path, show_path
+from workbench.training.best import BestEpoch
+from workbench.training.callback_state import (
+    CallbackStates,
+    describe_callbacks,
+    read_random_state,
+    restore_random_state,
+)
+from workbench.training.checkpoint_files import CheckpointFiles, find_shelved, shelve
+from workbench.training.learning_rate import read_factor, scale_schedule
+from workbench.training.position import PositionedCallback, Start
+from workbench.training.resume_key import differing_parts, resume_key
+from workbench.training.snapshot import DamagedSnapshot, Snapshot, copy_values, digest_arrays, read_snapshot
 
-_FILE = "epoch-{:06d}.safetensors"
+if TYPE_CHECKING:
+    from workbench.datasets.batches import Batches
+
+SHARE = 50  # a checkpoint is saved when the last one is older than this many times what saving takes
+DISK = 4e8  # bytes a second that are assumed until a checkpoint was saved
 
 
 class Checkpoint(PositionedCallback):
-    """Save weights and optimizer after every epoch; the next `fit` goes on after the last one saved.
+    """Save all that a training is; the next `fit` goes on from there and ends with the same bits.
 
-    Weights and epoch are one file that appears all at once. (`keras.callbacks.BackupAndRestore` writes
-    them one after the other and in place: killed between the two it repeats an epoch on top of itself,
-    killed within one it leaves a file that cannot be read.) It is written as safetensors, which takes a
-    tenth of the time of Keras's HDF5. The file of the best epoch stays beside that of the last one.
-    Random draws, such as the order of the samples, start anew. Each training of a run has a folder of
-    its own, which is removed when that training has come to its end.
+    That is weights, optimizer, metrics, the seeds of dropout and augmentation, the other random generators,
+    what the user's callbacks have counted, the history, and with `batches` also the position in the data.
+    A checkpoint is saved at the end of an epoch, or inside of a long one, when the last one is older than
+    50 times what saving takes, and at the end of the training. (`keras.callbacks.BackupAndRestore` saves
+    weights and epoch in place, one after the other: killed between the two it repeats an epoch on top of
+    itself, killed within one it leaves a file that cannot be read.)
+
+    A training goes on from the newest readable checkpoint of its run whose resume key equals its own. In a
+    new run, it goes on from a shorter training with the same key, initial weights and callbacks. Each
+    training of a run has a folder of its own, which lasts until the run is finished.
 
     Args:
-        run_folder: The folder of the run; the files lie in `checkpoint/fit-…/` while training lasts.
-        log: The run's event log, which numbers its trainings.
-        early_stopping: What it monitors says which epoch is best; without it the one with the smallest
-            `val_loss`, or `loss` where nothing is validated.
-
-    Raises:
-        WorkbenchError: What was saved does not fit the model, when training begins.
+        run: The run that is written.
+        callbacks: The user's, in their order, whose `on_train_begin` comes before.
+        batches: What the model is trained with, if `Dataset.train.batches` made it.
+        early_stopping: What it monitors says which epoch is best.
+        start: Is told where the training goes on.
     """
 
     def __init__(
-        self, run_folder: Path, log: EventLog, early_stopping: keras.callbacks.EarlyStopping | None = None
+        self,
+        run: Run,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        batches: "Batches | None" = None,
+        early_stopping: keras.callbacks.EarlyStopping | None = None,
+        start: Start | None = None,
     ) -> None:
-        super().__init__()
-        self.run_folder = run_folder
-        self.log = log
-        self.early_stopping = early_stopping
+        super().__init__(start)
+        self.run = run
+        self.callbacks = callbacks
+        self.data = batches
+        self.best = BestEpoch(early_stopping)
+        self.steered = False  # whether a person changed the course of the training
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         super().on_train_begin()
-        self.folder = self.run_folder / "checkpoint" / f"fit-{self.log.fit:02d}"
-        self._best: Path | None = None
-        self._best_value, self._watched = 0.0, ""
-        saved = sorted(self.folder.glob(_FILE.replace("{:06d}", "*")))
+        vars(self.start).update(vars(Start()))
+        self.files = CheckpointFiles(self.run.path / CHECKPOINT_FOLDER / f"fit-{self.run.log.fit:02d}")
+        self.best.forget()
+        self.steered = False
+        self._states = CallbackStates(self.callbacks)
+        self._epochs: list[int] = []
+        self._history: dict[str, list[float]] = {}
+        self._restored: Snapshot | None = None
+        self._problems: list[tuple[str, str, str]] = []
+        self._newest: Path | None = None
+        if not self.model.built and self.data is not None:
+            self._build_symbolically()
+        if self.model.built and not self.model.optimizer.built:
+            self.model.optimizer.build(self.model.trainable_variables)
+        self._expect(sum(np.prod(each.shape, dtype=float) * 4 for each in self._variables()) / DISK)
+        self._key = resume_key(self.model, self.run, self.data)
+        self._identity = self._identify()
+        self._go_on()
         # The one way to tell a running `fit` where to begin; Keras leaves an older value in place.
-        self.model._initial_epoch = self._restore(saved[-1]) if saved else None
-        for path in saved:
-            self._remember_best(path)
+        self.model._initial_epoch = self.start.epoch or None
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        super().on_epoch_begin(epoch)
+        self._epoch = epoch
+        self._log_problems()
+        self._shortened = contextlib.ExitStack()
+        if self._restored:
+            self._complete_restoring()
+            if self._skipped:  # Keras expects a whole epoch, and would say that data are missing
+                self._shortened.enter_context(warnings.catch_warnings())
+                warnings.filterwarnings("ignore", "Your input ran out of data")
+        if self.data is not None:
+            self.data.go_to(epoch, self._skipped)
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        super().on_train_batch_end(batch)
+        if time.monotonic() >= self._due and self._can_save_within():
+            self._save(self._epoch, self.batches, logs or {})
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        best = self._is_best(logs or {})
+        self._shortened.close()
+        self.best.watch(epoch, logs or {}, self.model, whole=not self.cut_short)
         if self.cut_short:  # no place to go on from
-            self._best = None if best else self._best
             return
-        note = {"watched": self._watched, "value": str(self._best_value)} if best else {}
-        saved = self._save(epoch + 1, note)
-        self._best = saved if best else self._best
-        for path in self.folder.glob("*.safetensors"):
-            if path not in (saved, self._best):
-                path.unlink()
+        self._epochs.append(epoch)
+        for name, value in (logs or {}).items():
+            self._history.setdefault(name, []).append(value)
+        last = epoch + 1 >= self.params["epochs"] or self.model.stop_training
+        if last or time.monotonic() >= self._due:
+            self._save(epoch + 1, 0, {})
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
-        with contextlib.suppress(OSError):  # another training's checkpoint lies there, or none ever did
-            self.folder.parent.rmdir()
+        if self._restored:  # there was nothing left to train
+            self._log_problems()
+            self._complete_restoring()
+        elif self._newest and self.data is not None and not (self.steered or self.model.stop_training):
+            shelve(self._newest, self.best.file, self._identity)
 
     def restore_best(self) -> int | None:
         """Give the model the weights of the best epoch and return that epoch.
@@ -80,7 +139,7 @@ class Checkpoint(PositionedCallback):
         Nothing happens, and None is returned, before the end of the first epoch, and where an epoch that
         was cut short has come to the best weights so far: the model holds them.
         """
-        return self._restore(self._best) - 1 if self._best else None
+        return self.best.put_back(self.model, self.files.folder)
 
     def save_copy(self, epoch: int, step: int) -> str:
         """Save the present weights for `model.load_weights` and return the path in the run folder.
@@ -89,7 +148,7 @@ class Checkpoint(PositionedCallback):
             WorkbenchError: They could not be written; training can go on.
         """
         name = f"artifacts/checkpoints/epoch-{epoch + 1:06d}-step-{step:06d}.weights.h5"
-        path = self.run_folder / name
+        path = self.run.path / name
         unfinished = path.with_name("unfinished.weights.h5")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,70 +160,135 @@ class Checkpoint(PositionedCallback):
             ) from error
         return name
 
-    def _save(self, epochs: int, note: dict[str, str]) -> Path:
-        """Save weights, optimizer and a note so that the file is whole as soon as it has its name."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        unfinished = self.folder / "unfinished.safetensors"
-        values = [keras.ops.convert_to_numpy(variable) for variable in self._variables()]
-        # NumPy has no bfloat16 or float8 of its own, and safetensors knows none here; float32 holds them all.
-        plain = [value if value.dtype.isbuiltin == 1 else value.astype("float32") for value in values]
-        save_file({f"{number:05d}": value for number, value in enumerate(plain)}, unfinished, note)
-        return unfinished.replace(self.folder / _FILE.format(epochs))
-
-    def _remember_best(self, path: Path) -> None:
-        """Take a file of an earlier attempt for the best if it was that when it was saved."""
-        with safe_open(path, "numpy") as file:
-            note = file.metadata() or {}
-        if "value" in note:
-            self._best, self._watched, self._best_value = path, note["watched"], float(note["value"])
-
-    def _is_best(self, logs: Mapping[str, float]) -> bool:
-        """Compare an epoch with the best one so far, and keep its value if it is better."""
-        if self.early_stopping:
-            self._watched = self.early_stopping.monitor
-        elif self._watched != "val_loss":
-            watched = "val_loss" if "val_loss" in logs else "loss"
-            if watched != self._watched:
-                self._watched, self._best = watched, None  # a loss of training says nothing beside it
-        value = logs.get(self._watched)
-        if value is None or math.isnan(value):
-            return False
-        # Early stopping has been through its own end of the epoch, where it finds its direction.
-        better = self.early_stopping.monitor_op if self.early_stopping else operator.lt
-        if self._best and not better(value, self._best_value):
-            return False
-        self._best_value = float(value)
-        return True
-
-    def _restore(self, saved: Path) -> int:
-        """Load a checkpoint into the model and return the number of epochs that it has been through."""
-        if not self.model.optimizer.built:
-            self.model.optimizer.build(self.model.trainable_variables)
-        variables = self._variables()
-        try:
-            with safe_open(saved, "numpy") as file:
-                values = [file.get_tensor(name) for name in sorted(file.keys())]
-        except SafetensorError as error:
-            raise self._unfit(saved, f"it cannot be read: {error}") from error
-        shapes = [[tuple(each.shape) for each in side] for side in (values, variables)]
-        if shapes[0] != shapes[1]:
-            raise self._unfit(saved, _first_difference(*shapes))
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
-        return int(saved.stem.removeprefix("epoch-"))
-
     def _variables(self) -> list[keras.Variable]:
         return [*self.model.variables, *self.model.optimizer.variables]
 
-    def _unfit(self, saved: Path, why: str) -> WorkbenchError:
-        return WorkbenchError(
-            f"The run was interrupted, and its checkpoint {saved} does not fit the model: {why}.\n"
-            f"Train the same network as before, or delete {self.folder} to start anew."
+    def _expect(self, cost: float) -> None:
+        self._due = time.monotonic() + SHARE * cost
+
+    def _can_save_within(self) -> bool:
+        """Tell whether a training can go on from here, in the midst of an epoch."""
+        known = self.data is not None and self.batches < (self.params["steps"] or 0)
+        # On JAX the weights are inside of the compiled loop until the epoch ends.
+        return known and not self.model.stop_training and keras.backend.backend() != "jax"
+
+    def _save(self, epoch: int, batch: int, logs: Mapping[str, float]) -> None:
+        began = time.monotonic()
+        random_facts, tensors = read_random_state()
+        callbacks, of_callbacks = self._states.collect()
+        tensors |= of_callbacks
+        tensors |= _named("state", self._variables()) | _named("metric", self.model.metrics_variables)
+        facts = {
+            "key": self._key,
+            "epoch": epoch,
+            "batch": batch,
+            "logs": dict(logs),
+            "epochs": self._epochs,
+            "history": self._history,
+            "callbacks": callbacks,
+            "random": random_facts,
+            "best": self.best.write(self.files.folder),
+            "stopped": bool(self.model.stop_training),
+            "steered": self.steered,
+            "learning_rate_factor": read_factor(self.model),
+            "source": [show_path(self.run.path), self.run.log.fit],
+        }
+        self._newest = self.files.write(epoch, batch, Snapshot(tensors, facts), self.best.file)
+        self._expect(time.monotonic() - began)
+
+    def _build_symbolically(self) -> None:
+        """Make the variables that Keras would make with the first batch."""
+        self.model._symbolic_build(data_batch=self.data.element_spec)
+
+    def _identify(self) -> str:
+        """Return what a training in another run must be for this one to go on from it."""
+        variables = self._variables() if self._is_trained() else self.model.variables
+        initial = digest_arrays(_named("state", variables))
+        parts = [self._key, initial, describe_callbacks(self.callbacks)]
+        text = json.dumps(parts, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def _is_trained(self) -> bool:
+        return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations)) > 0
+
+    def _go_on(self) -> None:
+        """Restore the newest checkpoint that is whole and of this very training, if there is one."""
+        for path, found in self.files.newest_first():
+            problem = self._judge(path, found)
+            if problem is None:
+                self._restore(found)
+                self.files.remember(path, found.facts["best"]["file"])
+                self.best.go_on(found.facts["best"])
+                return
+            self._problems.append(problem)
+        # Without batches of our own nobody can tell that the data and their order are the same.
+        shelved = self.data is not None and find_shelved(self._identity, self.params["epochs"])
+        if shelved:
+            with contextlib.suppress(DamagedSnapshot):  # it is spare: the training can do without
+                found = read_snapshot(shelved)
+                self.best.go_on(found.facts["best"], shelved.parent)
+                self._restore(found)
+                self._copy_epochs(*found.facts["source"])
+
+    def _judge(self, path: Path, found: Snapshot | DamagedSnapshot) -> tuple[str, str, str] | None:
+        """Return rule, message and advice of a finding if a training cannot go on from a checkpoint."""
+        if isinstance(found, DamagedSnapshot):
+            return "checkpoint_damaged", str(found).partition("\n")[0], "The one before it is used, if any."
+        differing = differing_parts(self._key, found.facts["key"])
+        if sum(name.startswith("state/") for name in found.tensors) != len(self._variables()):
+            differing.append("variables (a network without an Input layer has none before it is trained)")
+        if not differing:
+            return None
+        return (
+            "checkpoint_unfit",
+            f"The checkpoint {show_path(path)} is of another training: other {', '.join(differing)}.",
+            "Restore what has changed to go on from it; this training does not.",
         )
 
+    def _log_problems(self) -> None:
+        """Log what is wrong with checkpoints, once the log says that the training has begun."""
+        for rule, message, advice in self._problems:
+            finding = Finding(rule, "warning", message, advice, epoch=self.start.epoch)
+            self.run.log.write("finding", **finding.as_event())
+        self._problems.clear()
 
-def _first_difference(saved: list[tuple[int, ...]], wanted: list[tuple[int, ...]]) -> str:
-    for number, (one, other) in enumerate(zip(saved, wanted, strict=False)):
-        if one != other:
-            return f"variable {number + 1} has the shape {one} there and {other} here"
-    return f"it holds {len(saved)} variables, and the model with its optimizer has {len(wanted)}"
+    def _copy_epochs(self, run_folder: str, fit: int) -> None:
+        """Log what another run's log tells of the epochs that are not trained again."""
+        for event in read_events(resolve_path(run_folder) / EVENTS_FILE):
+            if (
+                event["type"] in ("fit", "epoch")
+                and event["fit"] == fit
+                and event.get("epoch", -1) < self.start.epoch
+            ):
+                fields = {name: value for name, value in event.items() if name not in COMMON_FIELDS}
+                self.run.log.write(event["type"], **fields)
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        facts, tensors = snapshot.facts, snapshot.tensors
+        for number, variable in enumerate(self._variables()):
+            variable.assign(tensors[f"state/{number:05d}"])
+        self._states.put_back(facts["callbacks"], tensors)
+        scale_schedule(self.model, facts["learning_rate_factor"])
+        self.steered = facts["steered"]
+        self._epochs = list(facts["epochs"])
+        self._history = {name: list(values) for name, values in facts["history"].items()}
+        epoch = self.params["epochs"] if facts["stopped"] else facts["epoch"]
+        self.start.epoch, self.start.batch, self.start.trained = epoch, facts["batch"], facts["epoch"]
+        self.start.logs, self.start.source = facts["logs"], facts["source"][0]
+        self._restored = snapshot
+
+    def _complete_restoring(self) -> None:
+        """Restore what `fit` resets after `on_train_begin`, and what may have been drawn from since."""
+        facts, tensors = self._restored.facts, self._restored.tensors
+        history = self.model.history
+        history.epoch, history.history = list(self._epochs), {k: list(v) for k, v in self._history.items()}
+        if facts["batch"]:
+            self._build_symbolically()  # the metrics have no variables before
+            for number, variable in enumerate(self.model.metrics_variables):
+                variable.assign(tensors[f"metric/{number:05d}"])
+        restore_random_state(facts["random"], tensors)
+        self._restored = None
+
+
+def _named(kind: str, variables: Sequence[keras.Variable]) -> dict[str, np.ndarray]:
+    return {f"{kind}/{number:05d}": value for number, value in enumerate(copy_values(variables))}

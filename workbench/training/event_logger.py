@@ -12,8 +12,9 @@ import psutil
 from workbench.errors import WorkbenchError
 from workbench.events import EventLog
 from workbench.front_end import notebook_shell
+from workbench.training.costs import CostMeter
 from workbench.training.learning_rate import read_learning_rate
-from workbench.training.position import PositionedCallback
+from workbench.training.position import PositionedCallback, Start
 from workbench.training.steering import Steering
 
 SECONDS_BETWEEN_MEMORY = 5.0  # looks at what the process holds
@@ -30,6 +31,8 @@ class EventLogger(PositionedCallback):
         batch_size: Samples a batch, if known.
         early_stopping: The callback that may end the training early, if there is one.
         steering: The callback by which a person may end it.
+        start: Where the training goes on, if it does.
+        costs: The callback that adds up what the training costs.
         seconds: Least time between two step events, so that a fast training is not slowed down.
     """
 
@@ -39,13 +42,16 @@ class EventLogger(PositionedCallback):
         batch_size: int | None = None,
         early_stopping: keras.callbacks.EarlyStopping | None = None,
         steering: Steering | None = None,
+        start: Start | None = None,
+        costs: CostMeter | None = None,
         seconds: float = 0.5,
     ) -> None:
-        super().__init__()
+        super().__init__(start)
         self.log = log
         self.batch_size = batch_size
         self.early_stopping = early_stopping
         self.steering = steering
+        self.costs = costs
         self.seconds = seconds
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
@@ -72,11 +78,13 @@ class EventLogger(PositionedCallback):
         self._epoch = epoch
         self._began = self._clock()
         self._due = time.monotonic() + self.seconds
-        self._seen = 0  # batches up to the last step event
-        self._sums: dict[str, float] = {}  # of the metrics over those batches
+        self._seen = self._skipped  # batches up to the last step event
+        known = self.start.logs if self._skipped else {}
+        self._sums = {name: value * self._skipped for name, value in known.items()}  # over those batches
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        self.batches = seen = batch + 1
+        super().on_train_batch_end(batch)
+        seen = self.batches
         if time.monotonic() < self._due:
             return
         if seen >= (self.params["steps"] or math.inf):
@@ -108,12 +116,16 @@ class EventLogger(PositionedCallback):
         self.log.write("epoch", **event)
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
-        completed = self._completed if self._announced else self.params["epochs"]
+        if not self._announced:  # there was nothing left to train
+            self._completed = self.start.trained
+            self._announce(self.start.epoch)
         restored = self.steering.restored if self.steering else None
-        stopped = completed < self.params["epochs"] or restored is not None
-        event = {"epochs": completed, "stopped": stopped, "reason": self._reason() if stopped else ""}
+        stopped = self._completed < self.params["epochs"] or restored is not None
+        event = {"epochs": self._completed, "stopped": stopped, "reason": self._reason() if stopped else ""}
         if restored is not None:
             event["restored"] = restored
+        if self.costs:
+            event["costs"] = self.costs.costs
         self.log.write("fit_end", seconds=self._clock() - self._started, **event)
         self._forget_cell()
 
@@ -142,6 +154,8 @@ class EventLogger(PositionedCallback):
             epochs=self.params["epochs"],
             batches=self.params["steps"],
             initial_epoch=epoch,
+            initial_batch=self.start.skipped(epoch),
+            source=self.start.source,
             batch_size=self.batch_size,
             monitor=stopping.monitor if stopping else None,
             patience=stopping.patience if stopping else None,

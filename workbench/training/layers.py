@@ -20,6 +20,7 @@ from workbench.training.forward import (
     name_layer,
     undisturbed,
 )
+from workbench.training.position import Start
 from workbench.training.probe import BATCH, Probe, Samples
 
 MOST_GROUPS = 12
@@ -99,10 +100,12 @@ class LayerMeter(keras.callbacks.Callback):
     Args:
         log: Where to write.
         probe: What `Probe.of` takes, else nothing can be measured.
+        start: Where the training goes on, if it does.
     """
 
-    def __init__(self, log: EventLog, probe: Any = None) -> None:
+    def __init__(self, log: EventLog, probe: Any = None, start: Start | None = None) -> None:
         super().__init__()
+        self.start = start or Start()
         self.log = log
         self.probe = Probe.of(probe)
         self._requested = False
@@ -126,14 +129,17 @@ class LayerMeter(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         self._epoch = epoch
         if self._measured:
-            self._measured.batches_before = 0  # the execution to come is the first of an epoch
+            self._measured.batches_before = self.start.skipped(
+                epoch
+            )  # the execution to come is the first of an epoch
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        step = batch + 1 + self.start.skipped(self._epoch)
         if self._measured:
-            self._write(self._measured.update_ratios(batch + 1))
+            self._write(self._measured.update_ratios(step))
         if self._requested:
             self._requested = False
-            self._measure(batch + 1)
+            self._measure(step)
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         if self._measured:

@@ -28,14 +28,22 @@ def change_learning_rate(model: keras.Model, value: float) -> None:
         WorkbenchError: A schedule stands at zero.
     """
     optimizer = _plain_optimizer(model)
-    schedule = optimizer._learning_rate
-    if not isinstance(schedule, LearningRateSchedule):
+    if not isinstance(optimizer._learning_rate, LearningRateSchedule):
         optimizer.learning_rate = value
         return
-    if not isinstance(schedule, _ScaledSchedule):
-        optimizer.learning_rate = schedule = _ScaledSchedule(schedule)
-        model.make_train_function(force=True)  # the old one was traced with the old schedule
-    schedule.scale_to(value, optimizer.iterations)
+    _scaled(model).scale_to(value, optimizer.iterations)
+
+
+def read_factor(model: keras.Model) -> float:
+    """Return by how much the schedule of a model was scaled; 1 where it was not."""
+    schedule = _plain_optimizer(model)._learning_rate
+    return schedule.factor if isinstance(schedule, _ScaledSchedule) else 1.0
+
+
+def scale_schedule(model: keras.Model, factor: float) -> None:
+    """Scale the schedule of a model as `change_learning_rate` had done it when `read_factor` was asked."""
+    if factor != 1.0:
+        _scaled(model, factor)
 
 
 def restore_schedule(model: keras.Model) -> None:
@@ -44,6 +52,15 @@ def restore_schedule(model: keras.Model) -> None:
     if isinstance(optimizer._learning_rate, _ScaledSchedule):
         optimizer.learning_rate = optimizer._learning_rate.schedule
         model.train_function = None
+
+
+def _scaled(model: keras.Model, factor: float = 1.0) -> "_ScaledSchedule":
+    """Return the scaled schedule of a model, which is given one if it has none."""
+    optimizer = _plain_optimizer(model)
+    if not isinstance(optimizer._learning_rate, _ScaledSchedule):
+        optimizer.learning_rate = _ScaledSchedule(optimizer._learning_rate, factor)
+        model.make_train_function(force=True)  # the old one was traced with the old schedule
+    return optimizer._learning_rate
 
 
 def _plain_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
@@ -59,6 +76,11 @@ class _ScaledSchedule(LearningRateSchedule):
         self.schedule = schedule
         self._factor = keras.Variable(factor, trainable=False, name="learning_rate_factor")
 
+    @property
+    def factor(self) -> float:
+        """What the schedule is multiplied by."""
+        return float(keras.ops.convert_to_numpy(self._factor))
+
     def scale_to(self, value: float, step: keras.Variable) -> None:
         """Choose the factor so that the rate at `step` is `value`."""
         planned = float(keras.ops.convert_to_numpy(self.schedule(step)))
@@ -73,8 +95,7 @@ class _ScaledSchedule(LearningRateSchedule):
         return self.schedule(step) * self._factor
 
     def get_config(self) -> dict:
-        factor = float(keras.ops.convert_to_numpy(self._factor))
-        return {"schedule": keras.saving.serialize_keras_object(self.schedule), "factor": factor}
+        return {"schedule": keras.saving.serialize_keras_object(self.schedule), "factor": self.factor}
 
     @classmethod
     def from_config(cls, config: dict) -> "_ScaledSchedule":

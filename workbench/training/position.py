@@ -1,22 +1,54 @@
-"""Where in an epoch a training stands."""
+"""Where in a training, and in an epoch, a `fit` stands."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import keras
 
 
+@dataclass
+class Start:
+    """Where a training goes on; the callbacks of one `fit` share it, and `Checkpoint` sets it.
+
+    Args:
+        epoch: The first epoch that is trained, or gone on with.
+        batch: Batches of that epoch that an earlier attempt trained; Keras counts from 0 all the same.
+        logs: Keras's running means over these batches.
+        trained: Epochs that an earlier attempt trained; fewer than `epoch` where it was stopped early.
+        source: The run folder of the checkpoint, relative to the project root; empty for a fresh start.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    logs: Mapping[str, float] = field(default_factory=dict)
+    trained: int = 0
+    source: str = ""
+
+    def skipped(self, epoch: int) -> int:
+        """Return how many batches of an epoch were trained by an earlier attempt."""
+        return self.batch if epoch == self.epoch else 0
+
+
 class PositionedCallback(keras.callbacks.Callback):
-    """Knows how many batches the present epoch has seen, and whether it was stopped before its end."""
+    """Knows how many batches the present epoch has seen, and whether it was stopped before its end.
+
+    Args:
+        start: Where the training goes on, if it does.
+    """
+
+    def __init__(self, start: Start | None = None) -> None:
+        super().__init__()
+        self.start = start or Start()
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         self.batches = 0
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         self._expected = self.params["steps"] or self.batches  # as the epoch before, where nobody knows
-        self.batches = 0
+        self.batches = self._skipped = self.start.skipped(epoch)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        self.batches = batch + 1
+        self.batches = batch + 1 + self._skipped
 
     @property
     def cut_short(self) -> bool:

@@ -67,7 +67,7 @@ class Steering(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         if time.monotonic() >= self._due:
-            self._step = batch + 1
+            self._step = batch + 1 + self.checkpoint.start.skipped(self._epoch)
             self._look()
 
     def on_test_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
@@ -112,6 +112,7 @@ class Steering(keras.callbacks.Callback):
         try:
             old = _ACTIONS[request["action"]](self, request["value"])
             outcome = {"old": old}
+            self.checkpoint.steered |= request["action"] in (STOP, LEARNING_RATE, PATIENCE)
         except WorkbenchError as error:
             outcome = {"old": None, "refused": str(error)}
         self._write(request, **outcome)

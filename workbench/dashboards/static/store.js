@@ -120,7 +120,7 @@ export class RunStore {
 	#addFit(event) {
 		const [id, first, pace] = [event.fit ?? 1, event.initial_epoch ?? 0, readCount(event.batches)]; // batches an epoch
 		const origin = this.fits.find((fit) => fit.id === id)?.origin ?? first; // its first epoch, before it was resumed
-		this.#dropReplayed(id, first);
+		this.#dropReplayed(id, first, event.initial_batch ?? 0);
 		const before = this.fit;
 		const trained = before ? Math.ceil(before.last) : 0;
 		const offset = before ? Math.max(0, before.offset + trained - origin) : 0; // epochs of earlier fits
@@ -139,10 +139,11 @@ export class RunStore {
 	}
 
 	// As `workbench.events.drop_replayed`, but later fits begin anew too: rows stay in order.
-	#dropReplayed(id, first) {
+	#dropReplayed(id, first, batch) {
 		for (const table of this.tables) {
-			const { fit, epoch } = table.meta;
-			table.filter((row) => fit[row] < id || (fit[row] === id && epoch[row] < first));
+			const { fit, epoch, step } = table.meta;
+			const done = (row) => epoch[row] < first || (epoch[row] === first && step?.[row] <= batch);
+			table.filter((row) => fit[row] < id || (fit[row] === id && done(row)));
 		}
 		this.findings = this.findings.filter(({ fit, epoch }) => fit < id || (fit === id && (epoch ?? Infinity) < first));
 		this.fits = this.fits.filter((fit) => fit.id < id);

@@ -29,6 +29,7 @@ from workbench.training.diagnosis.thresholds import Thresholds
 from workbench.training.forward import can_look_inside, has_loss, require_inputs
 from workbench.training.layers import compute_gradients
 from workbench.training.learning_rate import read_learning_rate
+from workbench.training.position import Start
 from workbench.training.probe import BATCH, Probe, Samples
 from workbench.training.steering import Steering
 
@@ -48,6 +49,7 @@ class Diagnosis(keras.callbacks.Callback):
         probe: What `Probe.of` takes.
         thresholds: When the rules speak, and what they may cost.
         steering: The callback that may pause the training; a pause is no training time.
+        start: Where the training goes on, if it does.
 
     Raises:
         WorkbenchError: The probe is none, or not what the network takes, when training begins.
@@ -59,9 +61,11 @@ class Diagnosis(keras.callbacks.Callback):
         probe: Any = None,
         thresholds: Thresholds | None = None,
         steering: Steering | None = None,
+        start: Start | None = None,
     ) -> None:
         super().__init__()
         self.log = log
+        self.start = start or Start()
         self.steering = steering
         self.probe = Probe.of(probe)
         self.thresholds = thresholds or Thresholds()
@@ -86,11 +90,13 @@ class Diagnosis(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         self._epoch = epoch
-        self._last_batch = -1
+        self._first_batch = self.start.skipped(epoch)
+        self._last_batch = self._first_batch - 1
         if self._history is None:  # only now are the weights those that a resumed training goes on with
             self._begin(epoch)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        batch += self._first_batch
         loss = (logs or {}).get("loss", 0.0)
         if loss - loss != 0.0 and not self._broken:  # NaN or infinite, in the cheapest way to tell
             first = self._last_batch + 2
