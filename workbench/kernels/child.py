@@ -12,21 +12,28 @@ import sys
 import tempfile
 import threading
 import time
+from typing import Any
 
 from ipykernel.kernelapp import IPKernelApp
 
 from workbench.kernels import protocol
 from workbench.kernels.late import heed_late_variables
+from workbench.kernels.preload import Preloaded
 from workbench.kernels.request import RESET_BY_PYTHON, STREAMS, KernelRequest, parse_kernel_request
 from workbench.kernels.threads import apply_thread_counts
 
 LAUNCHER = "ipykernel_launcher"  # the module that a cold kernel runs
 
+_LAUNCHER_FILE = importlib.util.find_spec(LAUNCHER).origin
 _PACKAGE = __package__.partition(".")[0]
 
 
 def wait_for_request(channel: socket.socket) -> tuple[socket.socket, KernelRequest, list[int]] | None:
     """Wait until the nursery hands over a request; return None when it has ended instead."""
+    for module in list(sys.modules.values()):
+        getattr(
+            module, "__file__", None
+        )  # as ipykernel does: copies the pages that this writes to beforehand
     reader = protocol.Reader(channel)
     try:
         while (received := reader.read()) is None:
@@ -38,7 +45,7 @@ def wait_for_request(channel: socket.socket) -> tuple[socket.socket, KernelReque
 
 
 def become_kernel(
-    channel: socket.socket, request: KernelRequest, descriptors: list[int], imported: dict[str, str]
+    channel: socket.socket, request: KernelRequest, descriptors: list[int], loaded: Preloaded
 ) -> None:
     """Take on everything that the request brings, and serve as a kernel until its end.
 
@@ -46,12 +53,12 @@ def become_kernel(
         channel: To the nursery.
         request: What the client asked for.
         descriptors: Standard streams, and unless the kernel is to outlive its client, a pidfd of that.
-        imported: Variables that the preloaded packages set when they were imported.
+        loaded: What the nursery has imported.
     """
     try:
         client = _take_streams(descriptors)
-        _take_process_state(request, imported)
-        _take_python_state(request)
+        _take_process_state(request, loaded.variables)
+        _take_python_state(request, loaded.libraries)
     except (OSError, ValueError) as error:
         protocol.send(channel, {"error": f"the forked process could not be set up: {error}"})
         sys.exit(1)
@@ -131,10 +138,8 @@ def _take_process_state(request: KernelRequest, imported: dict[str, str]) -> Non
     time.tzset()
 
 
-def _take_python_state(request: KernelRequest) -> None:
-    sys.argv = [LAUNCHER, *request.arguments]
-    if spec := importlib.util.find_spec(LAUNCHER):
-        sys.argv[0] = spec.origin
+def _take_python_state(request: KernelRequest, libraries: Any) -> None:
+    sys.argv = [_LAUNCHER_FILE, *request.arguments]
     sys.orig_argv = [*sys.orig_argv[: sys.orig_argv.index("-m")], "-m", LAUNCHER, *request.arguments]
     importlib.invalidate_caches()
     tempfile.tempdir = None  # TMPDIR may be another
@@ -143,7 +148,7 @@ def _take_python_state(request: KernelRequest) -> None:
     # Python seeds `random` after a fork, and TensorFlow and Keras draw their seeds when first needed.
     if numpy_random := sys.modules.get("numpy.random"):
         numpy_random.seed()
-    apply_thread_counts(os.environ)
+    apply_thread_counts(os.environ, libraries)
     _forget(_PACKAGE)  # the project's code is read when the notebook imports it
 
 

@@ -316,7 +316,7 @@ def main() -> None:
         return
     request = wait_for_request(channel)
     if request is not None:
-        become_kernel(*request, loaded.variables)
+        become_kernel(*request, loaded)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,9 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from workbench.kernels.threads import find_libraries
 
 # What the notebooks of a workbench import through it; the backend comes with Keras.
 USUAL = (
@@ -20,7 +23,9 @@ USUAL = (
 # What a kernel imports while it starts, or for its first completion.
 KERNEL = (
     "ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.debugger",
-    "ipykernel.subshell_manager", "ipykernel.eventloops", "ipykernel.gui", "jedi", "sqlite3",
+    "ipykernel.subshell_manager", "ipykernel.eventloops", "ipykernel.gui",
+    "IPython.core.completerlib", "IPython.core.debugger", "IPython.core.oinspect",
+    "IPython.extensions.storemagic", "IPython.utils.wildcard", "jedi", "sqlite3", "tornado.platform.asyncio",
 )  # fmt: skip
 # Threads that fork safely, by the name that the system knows: jemalloc (in pyarrow) starts its own again.
 HARMLESS_THREADS = ("jemalloc_bg_thd",)
@@ -33,6 +38,7 @@ class Preloaded:
     modules: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)  # module → error
     variables: dict[str, str] = field(default_factory=dict)  # of the environment, set by the imports
+    libraries: Any = None  # that keep threads, from `find_libraries`
     seconds: float = 0.0
 
 
@@ -73,6 +79,7 @@ def preload(names: Iterable[str]) -> Preloaded:
         importlib.import_module(name)
     # threadpoolctl, which we need ourselves, sets a variable that a kernel has only where it imports it too.
     done.variables = {name: value for name, value in os.environ.items() if before.get(name) != value}
+    done.libraries = find_libraries()
     done.seconds = time.monotonic() - started
     return done
 
@@ -119,9 +126,7 @@ def _native_threads() -> int:
 
 def _blas_threads() -> int:
     """Return how many threads OpenBLAS keeps, which it ends before a fork and starts again on demand."""
-    import threadpoolctl
-
-    libraries = threadpoolctl.threadpool_info()
+    libraries = find_libraries().info()
     return sum(item["num_threads"] - 1 for item in libraries if item["internal_api"] == "openblas")
 
 

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 # Each library obeys the first of its variables that is set.
 _OBEYED = {
@@ -13,14 +14,16 @@ _OBEYED = {
 }
 
 
-def apply_thread_counts(environment: Mapping[str, str]) -> None:
+def apply_thread_counts(environment: Mapping[str, str], libraries: Any = None) -> None:
     """Give the loaded libraries the thread counts that `environment` asks for.
 
     TensorFlow needs nothing here: it reads its variables when it runs its first operation.
-    """
-    import threadpoolctl
 
-    for library in threadpoolctl.ThreadpoolController().lib_controllers:
+    Args:
+        environment: With the variables of the libraries, or without.
+        libraries: From `find_libraries`; by default they are looked for now.
+    """
+    for library in (libraries or find_libraries()).lib_controllers:
         wanted = _first_number(environment, _OBEYED.get(library.internal_api, ()))
         if wanted and library.internal_api == "openblas":
             wanted = min(wanted, len(os.sched_getaffinity(0)))  # as it does itself when it is loaded
@@ -34,6 +37,13 @@ def apply_thread_counts(environment: Mapping[str, str]) -> None:
         wanted = _first_number(environment, _OBEYED["mkl"][::-1])
         if wanted:
             torch.set_num_threads(wanted)
+
+
+def find_libraries() -> Any:
+    """Return the controller of the loaded libraries that keep threads; finding them takes a while."""
+    import threadpoolctl
+
+    return threadpoolctl.ThreadpoolController()
 
 
 def _first_number(environment: Mapping[str, str], names: tuple[str, ...]) -> int | None:
