@@ -45,7 +45,7 @@ class Batches(tf.data.Dataset):
         self.samples = len(next(iter(self.inputs.values())))
         _check(self.samples, batch_size)
         self.batch_size, self.shuffle, self.seed, self.mask = batch_size, shuffle, seed, mask
-        self._lengths, self._buckets = _measure(self.inputs, mask)
+        self._lengths, self.buckets = _measure(self.inputs, mask)
         self._epoch = self._batch = 0
         self._dataset = self._build()
         # Keras says so of every tf.data.Dataset unless `fit` is told shuffle=False, which would mislead here.
@@ -60,7 +60,7 @@ class Batches(tf.data.Dataset):
         """Return which samples stand in which batch of an epoch."""
         draw = np.random.default_rng([self.seed, epoch]) if self.shuffle else None
         if self.mask:
-            return plan_epoch_by_length(self._lengths, self._buckets, self.batch_size, draw)
+            return plan_epoch_by_length(self._lengths, self.buckets, self.batch_size, draw)
         return plan_epoch(self.samples, self.batch_size, draw)
 
     def settings(self) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class Batches(tf.data.Dataset):
             "batch_size": self.batch_size,
             "shuffle": self.shuffle,
             "seed": self.seed,
-            "buckets": list(self._buckets),
+            "buckets": list(self.buckets),
         }
 
     def cardinality(self) -> tf.Tensor:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 SLOW = 2e10  # operations a second that any machine does
 WORTH_A_PROBE = 40.0  # seconds that a training must take at least, else the probe costs more than it gains
 PROBE_SHARE = 0.05  # of the time that a training takes, for trying ways; one that has begun is ended
+COMPILATION = 30.0  # seconds that XLA may take for a large network, and for each length of its inputs
 GAIN = 1.1  # times faster that another precision or a compilation must be to be chosen
 LONGEST_CALL = 0.25  # seconds; the buttons of the panel and a checkpoint wait for the end of a call
 MOST_STEPS = 32
@@ -138,8 +139,8 @@ class _Probe:
             if keras.backend.backend() != "tensorflow" or seconds < WORTH_A_PROBE:
                 return replace(fastest, why=f"{seconds:.0f} s of training are too short to look for more")
             began = time.perf_counter()
-            for change in self._changes():
-                if time.perf_counter() - began < PROBE_SHARE * seconds:
+            for change, expected in self._changes():
+                if time.perf_counter() - began + expected < PROBE_SHARE * seconds:
                     other = replace(fastest, **change)
                     faster = self._try(other) > GAIN * self.rates[fastest.way]
                     fastest = other if faster else fastest
@@ -147,12 +148,12 @@ class _Probe:
         why = f"{gain:.1f} times as fast as {self.plain.way}" if gain > 1 else "nothing else is much faster"
         return replace(fastest, why=why)
 
-    def _changes(self) -> Iterator[dict[str, Any]]:
-        """Yield what is worth a try, one after the other."""
+    def _changes(self) -> Iterator[tuple[dict[str, Any], float]]:
+        """Yield what is worth a try, one after the other, and seconds that it may take."""
         if self.plain.precision == "float32" and has_bfloat16_instructions():
-            yield {"precision": "mixed_bfloat16"}
+            yield {"precision": "mixed_bfloat16"}, 0.0
         if all(layer.supports_jit for layer in self.model._flatten_layers()):
-            yield {"jit_compile": True}
+            yield {"jit_compile": True}, COMPILATION * max(1, len(self.batches.buckets))
 
     def _steps_a_call(self, rate: float) -> int:
         """Return a power of two, so that a call stays short and an epoch has several."""
