@@ -312,6 +312,7 @@ class TestHardInputs:
             ((0.5, 0.1, 0.9), "0.5 (0.1 to 0.9)"),
             ((1.0, np.nan, np.nan), "1.0000 (no interval)"),
             ((np.nan, np.nan, np.nan), "undefined"),
+            ((-0.0001, -0.02, 0.0198), "0.000 (-0.020 to 0.020)"),
         ],
     )
     def test_numbers_are_rounded_by_their_interval(self, estimate: tuple[float, ...], text: str) -> None:
