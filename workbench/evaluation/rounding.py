@@ -32,8 +32,8 @@ def format_estimate(value: float, low: float, high: float, scale: float = 1.0) -
         return "undefined"
     decimals = carried_decimals(low * scale, high * scale)
     if not (math.isfinite(low) and math.isfinite(high)):
-        return f"{value * scale:.{decimals}f} (no interval)"
-    return f"{value * scale:.{decimals}f} ({low * scale:.{decimals}f} to {high * scale:.{decimals}f})"
+        return f"{value * scale:z.{decimals}f} (no interval)"
+    return f"{value * scale:z.{decimals}f} ({low * scale:z.{decimals}f} to {high * scale:z.{decimals}f})"
 
 
 def join_names(names: list[str]) -> str:

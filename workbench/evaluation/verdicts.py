@@ -67,12 +67,12 @@ class Verdict:
         low, high = pair.low * scale, pair.high * scale
         decimals = carried_decimals(low, high)
         interval = (
-            "no interval" if np.isnan(low) else f"95 % interval {low:.{decimals}f} to {high:.{decimals}f}"
+            "no interval" if np.isnan(low) else f"95 % interval {low:z.{decimals}f} to {high:z.{decimals}f}"
         )
         tests = "; ".join(filter(None, (pair.test, self.correction)))
         basis = f"{interval}; {_count_seeds(pair)}, {self.estimates[0].samples:,} {self.noun}; {tests}"
         note = f" Note: {pair.note}." if pair.note else ""
-        size = f"{pair.difference * scale:.{decimals}f}{unit}"
+        size = f"{pair.difference * scale:z.{decimals}f}{unit}"
         if pair.separates():
             return f"{pair.better} is better than {pair.worse} by {size} of {name} ({basis}).{note}"
         return (

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from workbench.evaluation.measures import describe_measure
 from workbench.figures.images import plot_images
 from workbench.figures.style import INK, PALETTE, escape, new_figure, put_legend_on_top, shorten_label
 
@@ -21,6 +20,8 @@ _VEIL = 0.55  # of a map over its image
 
 def plot_estimates(verdict: "Verdict") -> go.Figure:
     """Draw every model's measure with its 95 % interval and a dot for each run, the best on top."""
+    from workbench.evaluation.measures import describe_measure  # loads scikit-learn
+
     measure = describe_measure(verdict.measure)
     shown = [estimate for estimate in verdict.estimates if np.isfinite(estimate.value)]
     title = f"{verdict.dataset}: {measure} with 95 % intervals"
