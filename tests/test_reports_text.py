@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 
 import workbench as wb
+from workbench.datasets import Split
 from workbench.errors import WorkbenchError
+from workbench.evaluation import compare
 from workbench.reports.collect import collect_report
 from workbench.reports.methods import write_methods
 from workbench.reports.numbers import Number
@@ -19,6 +21,7 @@ from workbench.reports.page import write_report
 from workbench.reports.prose import render_markdown, render_math
 from workbench.runs import write_json
 
+COLUMNS = ["dataset", "model", "kind", "run", "seed", "accuracy", "macro_f1", "log_loss", "test_samples"]
 BIBTEX = r"""
 @article{one, author = {M{\"u}ller, Jana and Hinton, G. E.}, title = {Deep {CNN}s & <b>more</b>},
   journal = {A Journal}, year = {2009}, url = {https://example.org/one}}
@@ -36,9 +39,8 @@ def write(project: Path) -> Callable[[str], bs4.BeautifulSoup]:
     run.finish(accuracy=0.91)
     rows = [("made", "net", "model", "runs/small/train", "3", 0.91, 0.9, 0.3, 1200)]
     rows += [("made", "majority class", "baseline", "", "", 0.5, 0.3, 0.7, 1200)]
-    columns = ["dataset", "model", "kind", "run", "seed", "accuracy", "macro_f1", "log_loss", "test_samples"]
     run = wb.start_run("runs/small/evaluate")
-    run.save_table("summary", pd.DataFrame(rows, columns=columns))
+    run.save_table("summary", pd.DataFrame(rows, columns=COLUMNS))
     run.save_figure("confusion", wb.figures.plot_confusion_matrix(np.eye(2, dtype=int), ("a", "b"), "Counts"))
     run.save_table("confusion", pd.DataFrame({"class": ["a", "b"], "n": [2, 1]}))
     run.finish()
@@ -282,3 +284,53 @@ def test_markup_in_markdown_is_shown_as_text() -> None:
         "html.parser",
     )
     assert not page.select("script, img")
+
+
+class TestIntervals:
+    @pytest.fixture
+    def evaluated(self, write: Write, project: Path) -> Callable[[float], bs4.BeautifulSoup]:
+        """The report of two models over three seeds with what the evaluation's comparison says of them."""
+
+        def build(better: float) -> bs4.BeautifulSoup:
+            truth, rows, folders = np.arange(400) % 2, [], []
+            split = Split({"image": np.zeros((400, 1))}, {"label": truth}, np.arange(400).astype(str))
+            for model, rate in (("good", better), ("poor", 0.7)):
+                for seed in range(3):
+                    right = np.random.default_rng([seed, int(100 * rate)]).random(400) < rate
+                    sure = np.where(right == (truth == 1), 0.9, 0.1)
+                    folder = f"runs/small/{model}-{seed}"
+                    run = wb.start_run(folder, parameters={"seed": seed}, name=model)
+                    run.record(
+                        dataset={"name": "made", "fingerprint": "f", "recipe": {}, "task": "t"}, model=model
+                    )
+                    wb.write_predictions(run, split, np.stack([1 - sure, sure], 1), ("a", "b"))
+                    run.finish(accuracy=right.mean())
+                    folders.append(folder)
+                    rows.append(("made", model, "model", folder, str(seed), right.mean(), 0.9, 0.3, 400))
+            (verdict,) = compare(folders)
+            run = wb.start_run("runs/small/compared")
+            run.save_table("summary", pd.DataFrame(rows, columns=COLUMNS))
+            run.save_table("estimates", wb.tables.table_estimates(verdict))
+            run.save_table("pairs", wb.tables.table_pairs(verdict))
+            run.finish()
+            self.reported = [str(estimate) for estimate in verdict.estimates]
+            self.separated = verdict.pairs[0].separates()
+            state = json.loads((project / "runs/small/state.json").read_text())
+            state["steps"]["evaluate"]["run"] = "runs/small/compared"
+            write_json(project / "runs/small/state.json", state)
+            return bs4.BeautifulSoup(wb.build_report("runs/small").read_text(), "html.parser")
+
+        write("")
+        return build
+
+    def test_of_the_evaluation_are_the_key_findings(self, evaluated: Callable[..., Any]) -> None:
+        page = evaluated(0.95)
+        finding = words(page.select_one("#findings"))
+        assert f"good reaches an accuracy of {self.reported[0]} on the 400 test samples" in finding
+        assert "95 % interval; 3 runs" in finding
+
+    @pytest.mark.parametrize("better", [0.95, 0.71])
+    def test_decide_which_value_is_marked(self, evaluated: Callable[..., Any], better: float) -> None:
+        page = evaluated(better)
+        assert self.separated is (better == 0.95)
+        assert len(page.select("#results .best")) == self.separated

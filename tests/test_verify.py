@@ -23,6 +23,7 @@ from workbench.reports.manifest import describe_run
 from workbench.reports.seal import DIGEST_SLOT, open_sealed, seal_page
 from workbench.verification import Verification, verify
 from workbench.verification.compare import Pair, compare_runs
+from workbench.verification.conclusions import compare_conclusions
 from workbench.verification.replay import copy_for_replay
 from workbench.verification.state import check_files, check_page
 from workbench.verification.subject import open_subject
@@ -327,6 +328,29 @@ class TestCommand:
         assert said.startswith("numpy 1.0 → ")
         assert "altered  evaluate" in said
         assert page.index("numpy 1.0 →") < page.index("table summary")
+
+
+class TestConclusions:
+    @staticmethod
+    def evaluation(better: str, separated: str) -> dict[str, Any]:
+        names = {"net", "other"}
+        summary = "dataset,model,kind,run,seed,accuracy,test_samples\n"
+        summary += "d,net,model,r,0,0.9,9\nd,other,model,s,0,0.8,9\n"
+        (worse,) = names - {better}
+        pairs = f"better,worse,reported,separated\n{better},{worse},0.1 (0.0 to 0.2),{separated}\n"
+        tables = {"summary": {"csv": summary}, "pairs": {"csv": pairs}}
+        return {"label": "evaluate", "folder": "runs/e", "tables": tables}
+
+    @pytest.mark.parametrize(
+        ("better", "separated", "verdict"),
+        [("net", "yes", IDENTICAL), ("other", "yes", DRIFTED), ("net", "no", DRIFTED)],
+    )
+    def test_are_those_of_the_evaluations_tests(self, better: str, separated: str, verdict: str) -> None:
+        found = compare_conclusions(self.evaluation("net", "yes"), self.evaluation(better, separated))
+        lines = {line.what: line for line in found}
+        assert lines["net or other"].verdict == verdict
+        assert lines["net or other"].before == "net is better"
+        assert list(lines) == ["net or other"]  # a rank that was tested is no question of its own
 
 
 class TestVerdicts:

@@ -10,8 +10,8 @@ import pandas as pd
 
 from workbench.tables import table_means
 
-_INTERVALS = {"model", "measure", "reported"}  # columns of a table of intervals
-_TESTS = {"better", "worse", "separated"}  # of a table of pairwise tests
+INTERVALS = {"model", "measure", "reported"}  # columns of a table of intervals
+TESTS = {"better", "worse", "separated"}  # of a table of pairwise tests
 _NAMES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "log_loss": "log loss"}
 
 
@@ -105,9 +105,9 @@ def read_results(summary: Path | IO[str], *others: Path) -> list[ResultTable]:
     for path in others:
         rows = _read_rows(path)
         columns = set(rows[0]) if rows else set()
-        if columns >= _INTERVALS:
+        if columns >= INTERVALS:
             intervals |= {(row["model"], row["measure"]): row["reported"] for row in rows}
-        elif columns >= _TESTS:
+        elif columns >= TESTS:
             for row in rows:
                 if row["separated"] == "yes":
                     beaten.setdefault(row["better"], set()).add(row["worse"])
