@@ -89,6 +89,7 @@ def describe_run(
         "git": provenance.get("git"),
         "environment": {key: provenance[key] for key in _ENVIRONMENT if provenance.get(key)},
         "dataset": run.dataset,
+        "speed": {key: value for key, value in run.details.get("speed", {}).items() if key != "rates"},
         "started": run.details["started"],
         "metrics": spell(run.metrics),
         "history": _read_history(run),

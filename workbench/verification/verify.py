@@ -156,6 +156,8 @@ def _own_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str
         yield f"code changed: {', '.join(code)}"
     if old["dataset"] and (new["dataset"] or {}).get("fingerprint") != old["dataset"]["fingerprint"]:
         yield f"the data {old['dataset']['name']} changed"
+    if old["speed"] != new["speed"]:
+        yield f"this machine trains another way: {old['speed']} → {new['speed']}"
     if went_on(Path(new["folder"])):
         yield "the training went on from a checkpoint"
 
