@@ -188,9 +188,8 @@ class _Client(PapermillNotebookClient):
     def code_cells(self) -> list[Any]:
         return [cell for cell in self.nb.cells if cell.cell_type == "code"]
 
-    async def async_start_new_kernel(self, **options: Any) -> None:
-        self._loop = ensure_event_loop()
-        await super().async_start_new_kernel(**options)
+    def start_new_kernel(self, **options: Any) -> None:
+        super().start_new_kernel(**options)
         pid = self.execution._pid()
         self.execution.started(process_identity(pid) if pid else None)
 
