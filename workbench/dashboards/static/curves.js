@@ -28,7 +28,7 @@ export function buildCharts(runs, view) {
 	return charts;
 }
 
-// Return the metrics without their `val_` twins, the loss first.
+// Return the metrics without `val_` twins, the loss first.
 function listMetrics(runs) {
 	const logged = runs.flatMap(({ store }) => [...store.epochs.metrics.keys(), ...store.steps.metrics.keys()]);
 	const names = new Set(logged.map((name) => name.replace(/^val_/, "")));

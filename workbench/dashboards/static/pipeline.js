@@ -97,7 +97,7 @@ class PipelinePanel {
 		this.#follow();
 	}
 
-	// Show the step that trains now, in the end the last one that did, until somebody chooses by hand.
+	// Show the step that trains now, in the end the last one, until somebody chooses.
 	#follow() {
 		const steps = [...this.rows.values()].filter(({ follower }) => follower?.store.fit).map(({ step }) => step);
 		const newest = steps.find(({ state }) => state === "running") ?? (this.alive ? null : steps.at(-1));

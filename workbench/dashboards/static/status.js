@@ -55,7 +55,7 @@ function sumEpochs({ epochs, fit }, most) {
 	return [done, spent];
 }
 
-// Return batches a second: over the last steps while training runs, else over its epochs.
+// Return batches a second: over the last steps of a running training, else over its epochs.
 function measureRate(store, running) {
 	const { epoch, time, step, x } = store.steps.meta;
 	const inEpoch = (row) => epoch[row - 1] === epoch[row] && step[row - 1] < step[row];

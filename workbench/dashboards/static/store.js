@@ -88,7 +88,7 @@ export class RunStore {
 		return this.fits.at(-1);
 	}
 
-	// Add whole lines of the log; a damaged one is left out.
+	// Add lines of the log; a damaged one is left out.
 	addLines(text) {
 		for (const line of text.split("\n")) {
 			let event;
@@ -101,7 +101,7 @@ export class RunStore {
 		}
 	}
 
-	// Add one event; types and fields that are not known here are left out.
+	// Add one event; what is not known here is left out.
 	add(event) {
 		const { type, time } = event ?? {};
 		this.time = time ?? this.time;
@@ -181,7 +181,7 @@ export class RunStore {
 		this.updates.append(place, values("update_ratio"));
 	}
 
-	// A rule speaks again when things get worse: then only the worse word counts.
+	// A rule speaks again when things get worse: only that counts.
 	#addFinding(event) {
 		const fit = this.fit?.id;
 		this.findings = this.findings.filter((each) => each.fit !== fit || each.rule !== event.rule);
@@ -206,12 +206,12 @@ export class RunStore {
 	}
 }
 
-// Follows one run while it is visible and calls `changed` after every look; once only unless `again`.
+// Follows one run while visible, calls `changed` after every look; once only unless `again`.
 export class Follower {
 	constructor(path, snapshot, transport, changed, again = true) {
 		Object.assign(this, { path, transport, changed, again, error: "", offset: 0, failures: 0, last: 0 });
 		this.store = new RunStore();
-		this.status = transport ? "" : null; // as the server says: running, finished, failed, killed or missing
+		this.status = transport ? "" : null; // as of the server
 		for (const event of snapshot ?? []) this.store.add(event);
 		this.growing = snapshot?.length ? new RunStore() : this.store; // takes the snapshot's place when complete
 	}
