@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+from workbench.datasets.batches import Batches
 from workbench.events import EventLog, read_events
 from workbench.training import EventLogger
 from workbench.training.diagnosis import Diagnosis, diagnose
@@ -56,6 +57,46 @@ def test_nan_in_an_execution_of_several_batches_names_the_window(data, log):
     x[50, 2] = np.nan
     found = fit(build(steps_per_execution=4), x, y, {"train": (x, y)}, log)["nonfinite"]
     assert "in batches 5 to 8 of epoch 1" in found.message
+
+
+@pytest.mark.parametrize("together", [1, 3])
+def test_nan_in_shuffled_batches_is_traced_to_the_sample_in_its_batch(data, log, together):
+    x, y = data
+    x[50, 2] = np.nan
+    batches = Batches({"x": x}, {"y": y}, 8, seed=3)
+    plan = batches.plan(0)
+    number = int(np.searchsorted(plan.ends, list(plan.rows).index(50), side="right"))  # counted from 1
+    diagnosis = Diagnosis(log, batches=batches)
+    build(steps_per_execution=together).fit(batches, verbose=0, callbacks=[diagnosis])
+    (found,) = diagnosis.findings
+    assert found.evidence["samples"] == ["50"]
+    window = range(
+        (number - 1) // together * together + 1, (number - 1) // together * together + together + 1
+    )
+    where = f"batch {number}" if together == 1 else f"batches {window[0]} to {window[-1]}"
+    assert f"in {where} of epoch 1" in found.message
+    assert f"of {8 * together} samples" in found.message
+
+
+def test_nan_made_by_a_layer_is_traced_to_the_shuffled_batch(data, log):
+    class Logarithm(layers.Layer):
+        def call(self, x):
+            return ops.log(x)
+
+    x, y = data
+    x = np.abs(x) + 1
+    x[40] = -1.0
+    batches = Batches({"x": x}, {"y": y}, 8, seed=5)
+    plan = batches.plan(0)
+    number = int(np.searchsorted(plan.ends, list(plan.rows).index(40), side="right"))
+    model = keras.Sequential([layers.Input((4,)), Logarithm(name="logarithm"), layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(1e-3), "mse")
+    diagnosis = Diagnosis(log, batches=batches)
+    model.fit(batches, verbose=0, callbacks=[diagnosis])
+    (found,) = diagnosis.findings
+    assert found.evidence["layer"] == "logarithm"
+    assert "40" in found.evidence["samples"]
+    assert f"layer logarithm is the first that is not finite, in batch {number} (" in found.message
 
 
 def test_nan_in_a_target_is_traced_to_the_sample(data, log):

@@ -63,6 +63,15 @@ class Batches(tf.data.Dataset):
             return plan_epoch_by_length(self._lengths, self.buckets, self.batch_size, draw)
         return plan_epoch(self.samples, self.batch_size, draw)
 
+    def read(self, epoch: int, number: int) -> tuple[Any, Any, np.ndarray]:
+        """Return inputs, targets and rows of one batch of an epoch, counted from 0, uncut."""
+        plan = self.plan(epoch)
+        rows = plan.rows[plan.ends[number] : plan.ends[number + 1]]
+        inputs, targets = (
+            {name: array[rows] for name, array in arrays.items()} for arrays in (self.inputs, self.targets)
+        )
+        return _only_or_all(inputs), _only_or_all(targets), rows
+
     def settings(self) -> dict[str, Any]:
         """Return what the order of the samples follows from, besides the epoch."""
         return {

@@ -92,7 +92,7 @@ def callbacks(
         EventLogger(run.log, size, first, steering, start, costs),
         checkpoint,
         layers,
-        Diagnosis(run.log, samples, thresholds, steering, start),
+        Diagnosis(run.log, samples, thresholds, steering, start, batches),
     ]
 
 

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -33,6 +33,9 @@ from workbench.training.position import Start
 from workbench.training.probe import BATCH, Probe, Samples
 from workbench.training.steering import Steering
 
+if TYPE_CHECKING:
+    from workbench.datasets.batches import Batches
+
 Look = Callable[[int, float], Iterator[Finding | None]]  # (epoch, seconds that may be spent)
 
 
@@ -42,12 +45,14 @@ class Diagnosis(keras.callbacks.Callback):
     Curves are judged after every epoch. Samples, activations and gradients are judged by a probe, as often
     as a small part of the training time allows, and not without one; activations and gradients on the
     TensorFlow backend only. Training itself is not changed. A loss that is NaN or infinite is noticed at
-    once, and the probe is replayed with the last good weights to find where it comes from.
+    once, and the batches since the last look at it, or else the probe, are replayed with the last good
+    weights to find where it comes from.
 
     Args:
         log: Where findings are written. When a training resumes, earlier epochs are read from it.
         probe: What `Probe.of` takes.
         thresholds: When the rules speak, and what they may cost.
+        batches: What `fit` is given, if `Split.batches` made it; it is replayed when the loss breaks.
         steering: The callback that may pause the training; a pause is no training time.
         start: Where the training goes on, if it does.
 
@@ -62,8 +67,10 @@ class Diagnosis(keras.callbacks.Callback):
         thresholds: Thresholds | None = None,
         steering: Steering | None = None,
         start: Start | None = None,
+        batches: "Batches | None" = None,
     ) -> None:
         super().__init__()
+        self.batches = batches
         self.log = log
         self.start = start or Start()
         self.steering = steering
@@ -101,7 +108,8 @@ class Diagnosis(keras.callbacks.Callback):
         if loss - loss != 0.0 and not self._broken:  # NaN or infinite, in the cheapest way to tell
             first = self._last_batch + 2
             where = f"in batch {batch + 1}" if first > batch else f"in batches {first} to {batch + 1}"
-            self._locate(f"{name_nonfinite({'loss': loss})} {where} of epoch {self._epoch + 1}", False)
+            what = f"{name_nonfinite({'loss': loss})} {where} of epoch {self._epoch + 1}"
+            self._locate(what, window=range(first - 1, batch + 1))
         elif self._batches == 0 and self._epoch == 0 and batch < FIRST_BATCHES:
             self._history = replace(self._history, first_loss=float(loss))
         self._batches += batch - self._last_batch
@@ -112,7 +120,9 @@ class Diagnosis(keras.callbacks.Callback):
         self._history = self._history.add(epoch, logs or {}, rate)
         nonfinite = name_nonfinite(logs or {})
         if nonfinite and not self._broken:
-            self._locate(f"{nonfinite} in epoch {epoch + 1}", nonfinite.startswith("Validation"))
+            self._locate(
+                f"{nonfinite} in epoch {epoch + 1}", in_validation=nonfinite.startswith("Validation")
+            )
         if self._broken:
             return
         for finding in judge_curves(self._history, self.thresholds):
@@ -204,17 +214,28 @@ class Diagnosis(keras.callbacks.Callback):
         yield find_vanishing_gradients(gradients, self.thresholds, epoch)
         yield find_exploding_gradients(gradients, self._history.baseline, self.thresholds, epoch)
 
-    def _locate(self, what: str, in_validation: bool) -> None:
+    def _locate(self, what: str, in_validation: bool = False, window: range | None = None) -> None:
         """Search for the origin of NaN or infinity; time is no matter, since training is lost."""
         self._broken = True
-        samples = None
-        if self.probe:
+        replayed: list[Samples] = []
+        first = None
+        if window and self.batches is not None:
+            first = window[0]
+            replayed = [self._read_batch(number) for number in window]
+        elif self.probe:
             samples = (self.probe.held_out if in_validation else None) or self.probe.samples
-        self._report(find_nonfinite(what, self._epoch, self.model, samples, self._good, self.thresholds))
+            replayed = list(samples.batches())
+        finding = find_nonfinite(what, self._epoch, self.model, replayed, self._good, self.thresholds, first)
+        self._report(finding)
+
+    def _read_batch(self, number: int) -> Samples:
+        inputs, targets, rows = self.batches.read(self._epoch, number)
+        return Samples(inputs, targets, rows.astype(str))
 
     def _keep_weights(self) -> None:
         size = sum(math.prod(w.shape) * 4 for w in self.model.weights)  # bytes, of float32
-        if not self.probe or not can_look_inside() or size > self.thresholds.snapshot_bytes:
+        known = self.probe or self.batches is not None
+        if not known or not can_look_inside() or size > self.thresholds.snapshot_bytes:
             return
         began = time.perf_counter()
         if self._allowed() >= self._costs.get("snapshot", -math.inf):  # older weights serve, too

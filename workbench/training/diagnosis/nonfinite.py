@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 
 from workbench.findings import Finding
 from workbench.training.diagnosis.thresholds import Thresholds
@@ -63,9 +64,10 @@ def find_nonfinite(
     what: str,
     epoch: int,
     model: keras.Model | None,
-    samples: Samples | None,
+    replayed: Sequence[Samples],
     good: Snapshot | None,
     thresholds: Thresholds,
+    first: int | None = None,
 ) -> Finding:
     """Tell where NaN or infinity comes from, as far as can be known.
 
@@ -73,13 +75,15 @@ def find_nonfinite(
         what: Where it was seen, as the beginning of a sentence: "The loss became NaN in …".
         epoch: The current one.
         model: The network; None if only a log is known.
-        samples: They are replayed.
+        replayed: Batches to be replayed, if there are any.
         good: The last weights without NaN.
         thresholds: How long to search.
+        first: The number of the first of these batches in its epoch, counted from 0; None if they are not
+            the batches of the training.
     """
     place, where, evidence = "", "", {}
-    if model is not None and samples is not None:
-        place, where, evidence = _replay(model, samples, good, thresholds.replay_seconds)
+    if model is not None and replayed:
+        place, where, evidence = _replay(model, replayed, good, thresholds.replay_seconds, first)
     bad = [] if model is None else _bad_weights(model)
     if bad:
         evidence = evidence | {"weights": bad[:10]}
@@ -92,14 +96,15 @@ def find_nonfinite(
 
 
 def _replay(
-    model: keras.Model, samples: Samples, good: Snapshot | None, seconds: float
+    model: keras.Model, batches: Sequence[Samples], good: Snapshot | None, seconds: float, first: int | None
 ) -> tuple[str, str, dict[str, Any]]:
     """Return the place where NaN begins, what to say of it, and the evidence; "" where all was well."""
-    for place, arrays in (("inputs", samples.x), ("targets", samples.y)):
-        ids = samples.ids[~finite_rows(arrays)]
+    total = sum(map(len, batches))
+    for place, field in (("inputs", "x"), ("targets", "y")):
+        ids = np.concatenate([each.ids[~finite_rows(getattr(each, field))] for each in batches])
         if len(ids):
             shown = ", ".join(map(str, ids[:3]))
-            return place, f": the {place} of {len(ids)} of {len(samples)} samples are not finite ({shown})", {
+            return place, f": the {place} of {len(ids)} of {total} samples are not finite ({shown})", {
                 "samples": ids[:10].tolist(), "count": len(ids),
             }  # fmt: skip
     if good is None or not good.finite or not can_look_inside():
@@ -107,14 +112,15 @@ def _replay(
     until = time.perf_counter() + seconds
     seen = 0
     with good.loaded(model), undisturbed(model):
-        for number, batch in enumerate(samples.batches()):
+        for number, batch in enumerate(batches, first or 0):
             found = _first_bad(model, batch)
             if found:
                 ids = batch.ids[:3].tolist()
                 name = f"layer {found[1]}" if found[0] == "layer" else f"the {found[0]}"
                 name += f" of {found[1]}" if found[0] == "gradient" else ""
                 where = f": with the last good weights, {name} is the first that is not finite, in batch "
-                where += f"{number + 1} of the replayed samples ({ids[0]} to {batch.ids[-1]})"
+                where += f"{number + 1}{' of the replayed samples' if first is None else ''}"
+                where += f" ({ids[0]} to {batch.ids[-1]})"
                 return found[0], where, {"layer": found[1], "batch": number, "samples": batch.ids.tolist()}
             seen += len(batch)
             if time.perf_counter() > until:

@@ -51,7 +51,7 @@ def diagnose(events: Iterable[Mapping[str, Any]], thresholds: Thresholds | None 
             name = name_nonfinite(event["metrics"])
             if name:
                 what = f"{name} in epoch {event['epoch'] + 1}"
-                findings.add(find_nonfinite(what, event["epoch"], None, None, None, thresholds))
+                findings.add(find_nonfinite(what, event["epoch"], None, (), None, thresholds))
         if event["type"] == "epoch":
             for finding in judge_curves(history, thresholds):
                 findings.add(finding)
