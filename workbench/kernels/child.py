@@ -66,6 +66,7 @@ def become_kernel(
     app.channel, app.client = channel, client
     app.initialize(request.arguments)
     _configure_matplotlib()
+    _configure_pandas()
     heed_late_variables(app.shell)
     app.start()
 
@@ -80,6 +81,12 @@ def _configure_matplotlib() -> None:
             matplotlib.rcParams.update({key: values[key] for key in values if key != "backend"})
             matplotlib.rcParamsOrig = matplotlib.rcParams.copy()
         _forget("matplotlib_inline")  # it registers with the kernel when it is imported
+
+
+def _configure_pandas() -> None:
+    """Let pandas show as many columns as it does where it is imported in a kernel, and not in a terminal."""
+    if pandas := sys.modules.get("pandas"):
+        pandas.set_option("display.max_columns", 20)
 
 
 class WarmKernelApp(IPKernelApp):

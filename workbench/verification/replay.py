@@ -12,7 +12,8 @@ from typing import Any
 import nbformat
 
 from workbench.reports.manifest import same_step
-from workbench.runs import resolve_path, show_path, write_text
+from workbench.runs import STEP_FILE, resolve_path, show_path, write_text
+from workbench.verification.rerun import tell_speed
 from workbench.verification.verdicts import DRIFTED, IDENTICAL, NOT_COMPARABLE, Line
 
 _EXECUTED = "executed.ipynb"
@@ -80,6 +81,8 @@ def _replay(run: Mapping[str, Any], folder: Path) -> Line:
     target = folder / Path(run["folder"]).name
     nbformat.write(copy_for_replay(executed, show_path(target)), copy)
     write_text(folder / "sanitize.cfg", _SANITIZE)
+    target.mkdir(exist_ok=True)
+    write_text(target / STEP_FILE, "{}")  # as in a pipeline: lines of progress would be outputs
     done = _run_nbval(copy, folder / "sanitize.cfg", run)
     if done.returncode == 0:
         return Line(IDENTICAL, new_run=show_path(target), **line)
@@ -105,7 +108,7 @@ def _run_nbval(copy: Path, sanitize: Path, run: Mapping[str, Any]) -> subprocess
     threads = dict.fromkeys(_THREADS, str(run["threads"])) if run["threads"] else {}
     beside = str(resolve_path(run["notebook"]).parent)  # modules beside the notebook
     paths = [beside, os.environ.get("PYTHONPATH", "")]
-    env = os.environ | threads | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    env = os.environ | threads | tell_speed(run) | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
     return subprocess.run([*command, str(copy)], env=env, cwd=copy.parent, capture_output=True, text=True)
 
 

@@ -3,6 +3,7 @@
 This is the only module here that knows the pipelines' runner.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -68,6 +69,11 @@ def went_on(folder: Path) -> bool:
     )
 
 
+def tell_speed(run: Mapping[str, Any]) -> dict[str, str]:
+    """Return the variable by which a training is done in the recorded precision and compilation again."""
+    return {"WORKBENCH_SPEED": json.dumps(run["speed"])} if run["speed"] else {}
+
+
 def _targets(
     run: Mapping[str, Any], runs: Sequence[Mapping[str, Any]], names: Mapping[str, str]
 ) -> dict[str, list[str]]:
@@ -84,7 +90,7 @@ def _step(run: Mapping[str, Any], targets: Mapping[str, list[str]], seeds: Seeds
     parameters = {key: _refer(value, targets) for key, value in run["declared"].items() if key != "run_dir"}
     if isinstance(parameters.get("seed"), int):
         parameters["seed"] = seeds(parameters["seed"])
-    step = {"notebook": run["notebook"], "parameters": parameters, "env": run["env"]}
+    step = {"notebook": run["notebook"], "parameters": parameters, "env": run["env"] | tell_speed(run)}
     return step | ({"threads": run["threads"]} if run["threads"] else {})
 
 
