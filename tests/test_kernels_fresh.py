@@ -199,6 +199,14 @@ def test_matplotlib_is_configured_as_when_it_is_imported(start_kernel: Start, pr
     assert "inline" in warm[1]
 
 
+def test_pandas_shows_tables_as_when_it_is_imported(start_kernel: Start, project: Path) -> None:
+    (project / "workbench.toml").write_text('[kernels]\npreload = ["pandas"]\n')
+    code = "import pandas\ntable = pandas.DataFrame({f'column {n}': [n] for n in range(14)})"
+    warm, cold = both(start_kernel, "[repr(table), table.to_html()]", code)
+    assert warm == cold
+    assert "..." not in warm[0]
+
+
 def test_relative_python_path_starts_at_the_kernel_folder(start_kernel: Start, project: Path) -> None:
     (project / "beside").mkdir()
     (project / "beside/other.py").write_text("value = 5")

@@ -1,5 +1,7 @@
 """How a training is tuned to the machine: what is chosen, remembered, and left as it was."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -84,6 +86,15 @@ def test_choice_is_kept_for_the_next_training_and_recorded_in_the_run(long_train
     assert not tried
     assert wb.open_run("runs/two").details["speed"]["precision"] == "mixed_bfloat16"
     assert wb.tune_for_this_machine(build(), make_batches(batch_size=16), epochs=2) != first
+
+
+def test_training_that_is_done_again_takes_the_way_that_it_is_told(long_training, monkeypatch):
+    told = {"precision": "mixed_bfloat16", "jit_compile": False, "steps_per_execution": 4, "why": "as before"}
+    monkeypatch.setenv("WORKBENCH_SPEED", json.dumps(told))
+    model = build()
+    assert wb.tune_for_this_machine(model, make_batches(), epochs=2) == Speed(**told)
+    assert model.layers[1].dtype_policy.name == "mixed_bfloat16"
+    assert long_training[1] == []
 
 
 def test_run_that_goes_on_trains_as_it_began(long_training):
