@@ -21,7 +21,7 @@ def apply_thread_counts(environment: Mapping[str, str], libraries: Any = None) -
 
     Args:
         environment: With the variables of the libraries, or without.
-        libraries: From `find_libraries`; by default they are looked for now.
+        libraries: From `find_libraries`, which is asked if they are not given.
     """
     for library in (libraries or find_libraries()).lib_controllers:
         wanted = _first_number(environment, _OBEYED.get(library.internal_api, ()))

@@ -9,9 +9,8 @@ import io
 import numpy as np
 from scipy import ndimage
 
-from workbench.errors import WorkbenchError
+from workbench.evaluation.robustness.strengths import require_corruption
 
-STRENGTHS = range(1, 6)
 _NOISE = (0.04, 0.06, 0.08, 0.09, 0.10)  # standard deviation, of the range of pixels
 _BLUR = (0.4, 0.6, 0.7, 0.8, 1.0)  # standard deviation in pixels of an image of 32x32
 _CONTRAST = (0.75, 0.5, 0.4, 0.3, 0.15)  # what is left of it
@@ -31,11 +30,7 @@ def corrupt_images(images: np.ndarray, kind: str, strength: int, seed: int = 0) 
     Raises:
         WorkbenchError: There is no such kind or strength.
     """
-    if kind not in IMAGE_CORRUPTIONS or not 0 <= strength <= max(STRENGTHS):
-        raise WorkbenchError(
-            f"There is no corruption {kind!r} of strength {strength}.\n"
-            f"Give one of {', '.join(IMAGE_CORRUPTIONS)} and a strength from 0 to {max(STRENGTHS)}."
-        )
+    require_corruption(kind, strength, IMAGE_CORRUPTIONS)
     if strength == 0:
         return np.asarray(images)
     return IMAGE_CORRUPTIONS[kind](np.asarray(images), strength - 1, np.random.default_rng(seed))

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import WorkbenchError
-from workbench.evaluation.robustness.corruptions import IMAGE_CORRUPTIONS, STRENGTHS, corrupt_images
+from workbench.evaluation.robustness.corruptions import IMAGE_CORRUPTIONS, corrupt_images
+from workbench.evaluation.robustness.strengths import STRENGTHS
 from workbench.evaluation.robustness.typos import TEXT_CORRUPTIONS, corrupt_texts
 from workbench.evaluation.statistics import wilson_interval
 

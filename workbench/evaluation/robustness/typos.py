@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from workbench.errors import WorkbenchError
+from workbench.evaluation.robustness.strengths import require_corruption
 
-STRENGTHS = range(1, 6)
 _TYPOS = (0.02, 0.04, 0.06, 0.08, 0.10)  # of the letters
 _DROPPED = (0.05, 0.10, 0.20, 0.30, 0.40)  # of the words
 
@@ -26,11 +25,7 @@ def corrupt_texts(texts: Sequence[str], kind: str, strength: int, seed: int = 0)
     Raises:
         WorkbenchError: There is no such kind or strength.
     """
-    if kind not in TEXT_CORRUPTIONS or not 0 <= strength <= max(STRENGTHS):
-        raise WorkbenchError(
-            f"There is no corruption {kind!r} of strength {strength}.\n"
-            f"Give one of {', '.join(TEXT_CORRUPTIONS)} and a strength from 0 to {max(STRENGTHS)}."
-        )
+    require_corruption(kind, strength, TEXT_CORRUPTIONS)
     random = np.random.default_rng(seed)
     changed = [TEXT_CORRUPTIONS[kind](text, strength - 1, random) if strength else text for text in texts]
     return np.array(changed, dtype=object)
