@@ -1,17 +1,16 @@
 """Pipelines: what is refused before anything runs, what runs, and what stays."""
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
 import pytest
+from waiting import is_alive, wait_until
 
 from workbench.cli import main
 from workbench.errors import WorkbenchError
@@ -343,27 +342,12 @@ def test_ctrl_c_ends_the_kernel_saves_the_notebook_and_exits_130(
         [sys.executable, "-m", "workbench", "run", "small"], cwd=project, stderr=subprocess.PIPE, text=True
     )
     pid_file = project / "kernel.pid"
-    _wait_until(lambda: pid_file.exists() and pid_file.read_text() != "")
+    wait_until(lambda: pid_file.exists() and pid_file.read_text() != "")
     runner.send_signal(signal.SIGINT)
     _, stderr = runner.communicate(timeout=60)
     assert runner.returncode == 130
     assert "Traceback" not in stderr
-    _wait_until(lambda: not _is_alive(int(pid_file.read_text())))
+    wait_until(lambda: not is_alive(int(pid_file.read_text())))
     state = json.loads((project / "runs/small/state.json").read_text())["steps"]["a"]
     assert state["state"] == "interrupted"
     assert "waiting" in (project / state["run"] / "executed.ipynb").read_text()
-
-
-def _wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.1)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

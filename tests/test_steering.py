@@ -1,6 +1,5 @@
 """What a person asks of a training while `fit` runs."""
 
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -8,15 +7,13 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import pytest
+from small_training import BATCH, SAMPLES, assert_same_weights, build, fit, of_type
 
 import workbench as wb
 from workbench.controls import request_control
 from workbench.errors import WorkbenchError
 from workbench.events import read_events
 from workbench.training.learning_rate import change_learning_rate, read_learning_rate, restore_schedule
-
-sys.path.insert(0, __file__.rpartition("/")[0])
-from test_training import BATCH, SAMPLES, assert_same_weights, build, fit, of_type
 
 pytestmark = pytest.mark.usefixtures("project")
 

@@ -1,14 +1,11 @@
 """Chromium, and a JupyterLab of its own for the tests that drive one."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import pytest
-
-sys.path.insert(0, __file__.rpartition("/")[0])
 import panel_driver
+import pytest
 from lab_driver import Lab, find_chromium, open_browser, start_lab
 
 

@@ -1,14 +1,16 @@
 """A project whose pipeline is disturbed."""
 
+import json
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, __file__.rpartition("/")[0])
 from disturbance import start_runner, write_project
+
+from workbench.kernels import client
 
 
 @pytest.fixture
@@ -41,3 +43,24 @@ def done(finished_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def faults(request: pytest.FixtureRequest) -> int:
     """How many random kills there shall be: `--faults N`, else 20 where CI is set and 4 elsewhere."""
     return request.config.getoption("--faults") or (20 if os.environ.get("CI") else 4)
+
+
+@pytest.fixture
+def place(project: Path) -> client.Place:
+    """Where the nursery of the project's kernels is reached."""
+    return client.find_place([sys.executable], os.environ, project)
+
+
+@pytest.fixture
+def add_package(project: Path) -> Callable[..., dict[str, str]]:
+    """Let the nursery import a package with this source first; returns the environment that has it."""
+
+    def add(source: str, *others: str) -> dict[str, str]:
+        preload = json.dumps(["added_package", *others])
+        (project / "workbench.toml").write_text(f"[kernels]\npreload = {preload}\n")
+        packages = project / "site-packages"
+        packages.mkdir()
+        (packages / "added_package.py").write_text(source)
+        return os.environ | {"PYTHONPATH": str(packages)}
+
+    return add

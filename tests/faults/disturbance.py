@@ -6,12 +6,11 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
 
+from workbench.kernels import client
 from workbench.runs import process_identity
 
 PARAMETERS = """
@@ -117,14 +116,6 @@ def kernels(project: Path) -> list[int]:
     return sorted(found)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait until something holds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.05)
-
-
 def is_gone(pid: int) -> bool:
     """Tell whether a process has ended, or is only waited for."""
     try:
@@ -139,3 +130,8 @@ def kill(pid: int, signal: int) -> None:
         os.kill(pid, signal)
     except ProcessLookupError:
         return
+
+
+def status_of(place: client.Place) -> dict:
+    """Return what the nursery at a place says of itself."""
+    return dict(client.ask_all("status"))[place.folder]

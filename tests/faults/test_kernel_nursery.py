@@ -1,13 +1,8 @@
-"""Warm kernels when processes are killed, memory is short, or somebody sends what is no request."""
+"""Warm kernels when processes are killed, environments change, or memory is short."""
 
-import contextlib
-import json
 import os
 import shutil
 import signal
-import socket
-import stat
-import struct
 import subprocess
 import sys
 import sysconfig
@@ -16,40 +11,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from disturbance import status_of
+from waiting import is_alive, wait_until
 
-from workbench.errors import WorkbenchError
-from workbench.kernels import client, protocol
-from workbench.kernels.client import ask_all, find_place
-from workbench.kernels.folders import SOCKET_FILE, nurseries_folder, nursery_folder
+from workbench.kernels import client
+from workbench.kernels.client import find_place
 from workbench.kernels.status import read_nurseries
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="warm kernels need Linux")
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root, to be another user for a while")
 
+
 Start = Callable[..., object]
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.05)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
-@pytest.fixture
-def place(project: Path) -> client.Place:
-    return find_place([sys.executable], os.environ, project)
-
-
-def status_of(place: client.Place) -> dict:
-    return dict(ask_all("status"))[place.folder]
 
 
 # Killed processes
@@ -150,13 +123,9 @@ def test_idle_child_that_was_killed_is_replaced(start_kernel: Start, place: clie
 
 
 def test_nursery_that_dies_while_it_imports_leaves_a_cold_kernel(
-    project: Path, start_kernel: Start, caplog: pytest.LogCaptureFixture
+    add_package: Start, start_kernel: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (project / "workbench.toml").write_text('[kernels]\npreload = ["crashing_package"]\n')
-    packages = project / "site-packages"
-    packages.mkdir()
-    (packages / "crashing_package.py").write_text("import os\nos.kill(os.getpid(), 9)\n")
-    kernel = start_kernel(env=os.environ | {"PYTHONPATH": str(packages)})
+    kernel = start_kernel(env=add_package("import os\nos.kill(os.getpid(), 9)\n"))
     assert not kernel.is_warm
     assert "died while it imported" in kernel.manager.provisioner.cold_reason
     assert kernel.value("1 + 1") == 2
@@ -171,28 +140,19 @@ def test_nursery_that_dies_while_it_imports_leaves_a_cold_kernel(
     ],
 )
 def test_package_that_leaves_threads_makes_kernels_cold(
-    project: Path, start_kernel: Start, source: str, reason: str
+    add_package: Start, start_kernel: Start, source: str, reason: str
 ) -> None:
-    (project / "workbench.toml").write_text('[kernels]\npreload = ["threaded_package"]\n')
-    packages = project / "site-packages"
-    packages.mkdir()
-    (packages / "threaded_package.py").write_text(source)
+    env = add_package(source)
     for _ in range(2):  # the second knows it without a nursery
-        kernel = start_kernel(env=os.environ | {"PYTHONPATH": str(packages)})
+        kernel = start_kernel(env=env)
         assert reason in kernel.manager.provisioner.cold_reason
         assert kernel.value("1 + 1") == 2
 
 
-def test_package_that_cannot_be_imported_is_left_out(
-    project: Path, start_kernel: Start, place: client.Place
-) -> None:
-    (project / "workbench.toml").write_text('[kernels]\npreload = ["broken_package", "numpy"]\n')
-    packages = project / "site-packages"
-    packages.mkdir()
-    (packages / "broken_package.py").write_text("1 / 0")
-    assert start_kernel(env=os.environ | {"PYTHONPATH": str(packages)}).is_warm
+def test_package_that_cannot_be_imported_is_left_out(add_package: Start, start_kernel: Start) -> None:
+    assert start_kernel(env=add_package("1 / 0", "numpy")).is_warm
     failures = [nursery.failures for nursery in read_nurseries()]
-    assert {"broken_package": "ZeroDivisionError: division by zero"} in failures
+    assert {"added_package": "ZeroDivisionError: division by zero"} in failures
 
 
 # New environments
@@ -250,141 +210,6 @@ def test_installed_package_gets_a_new_nursery(project: Path) -> None:
     command = [target / "bin/python", "-c", CLIENT_OF_A_VENV]
     done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, timeout=300)
     assert done.stdout.splitlines() == ["False 1", "False 1", "True 2"], done.stderr
-
-
-# Requests
-
-
-def send_raw(place: client.Place, data: bytes, descriptors: list[int] | None = None) -> bytes:
-    """Send bytes to the nursery and return all that comes back."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(20)
-        connection.connect(str(place.folder / SOCKET_FILE))
-        socket.send_fds(connection, [data], descriptors or [])
-        answer = b""
-        try:
-            while piece := connection.recv(4096):
-                answer += piece
-        except ConnectionResetError:
-            pass
-        return answer
-
-
-def framed(message: object) -> bytes:
-    body = json.dumps(message).encode()
-    return struct.pack("!I", len(body)) + body
-
-
-GOOD = {
-    "ask": "kernel", "arguments": ["-f", "x.json"], "folder": "/", "environment": {}, "umask": 0,
-    "limits": {}, "ignored": [], "blocked": [],
-}  # fmt: skip
-BAD = {
-    "empty": struct.pack("!I", 0),
-    "too long": struct.pack("!I", protocol.LONGEST + 1) + b"x",
-    "far too long": b"\xff" * 64,
-    "no JSON": struct.pack("!I", 4) + b"\x00\xff{}",
-    "deep": struct.pack("!I", 100_000) + b"[" * 100_000,
-    "no object": framed([1, 2]),
-    "nothing": framed({}),
-    "other": framed({"ask": "run", "code": "1"}),
-    "more": framed({"ask": "status", "also": 1}),
-    "no descriptors": framed(GOOD),
-    "unknown field": framed(GOOD | {"code": "print(1)"}),
-    "missing field": framed({key: value for key, value in GOOD.items() if key != "folder"}),
-    "wrong type": framed(GOOD | {"environment": {"A": 1}}),
-    "zero byte": framed(GOOD | {"environment": {"A": "x\0y"}}),
-    "umask": framed(GOOD | {"umask": 0o7777}),
-}
-
-
-@pytest.mark.parametrize("data", BAD.values(), ids=BAD.keys())
-def test_malformed_request_gets_an_error_and_breaks_nothing(
-    start_kernel: Start, place: client.Place, data: bytes
-) -> None:
-    kernel = start_kernel()
-    before = status_of(place)
-    count = len(os.listdir(f"/proc/{before['pid']}/fd"))
-    answer = send_raw(place, data)
-    assert b"error" in answer
-    assert b"pid" not in answer
-    after = status_of(place)
-    assert (after["pid"], after["kernels"]) == (before["pid"], before["kernels"])
-    wait_until(lambda: len(os.listdir(f"/proc/{before['pid']}/fd")) <= count + 3)  # an idle child came
-    assert kernel.value("1 + 1") == 2
-
-
-def test_too_many_or_wrong_descriptors_are_closed(start_kernel: Start, place: client.Place) -> None:
-    start_kernel()
-    reading, writing = os.pipe()
-    try:
-        for count in (1, 2, 9):
-            assert b"pid" not in send_raw(place, framed(GOOD), [writing] * count)
-    finally:
-        os.close(writing)
-    assert os.read(reading, 1) == b""  # nobody holds the other end any more
-    os.close(reading)
-
-
-def test_silent_client_keeps_nobody_waiting(start_kernel: Start, place: client.Place) -> None:
-    start_kernel()
-    silent = [socket.socket(socket.AF_UNIX) for _ in range(80)]
-    try:
-        for connection in silent:
-            connection.connect(str(place.folder / SOCKET_FILE))
-        silent[0].send(b"\0")
-        wait_until(lambda: bool(dict(ask_all("status")).get(place.folder)))  # when their time is over
-        assert start_kernel().is_warm
-    finally:
-        for connection in silent:
-            connection.close()
-
-
-def test_folder_and_socket_are_private(start_kernel: Start, place: client.Place) -> None:
-    start_kernel()
-    assert stat.S_IMODE(nurseries_folder().stat().st_mode) == 0o700
-    assert stat.S_IMODE(place.folder.stat().st_mode) == 0o700
-    assert stat.S_IMODE((place.folder / SOCKET_FILE).stat().st_mode) == 0o600
-
-
-def test_folder_that_others_can_enter_is_refused(
-    project: Path, monkeypatch: pytest.MonkeyPatch, start_kernel: Start
-) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(project))
-    nurseries_folder().chmod(0o755)
-    with pytest.raises(WorkbenchError, match="only you can enter"):
-        nursery_folder("0" * 16)
-    kernel = start_kernel()
-    assert "only you can enter" in kernel.manager.provisioner.cold_reason
-    assert kernel.value("1 + 1") == 2
-
-
-@needs_root
-def test_another_user_gets_nothing(start_kernel: Start, place: client.Place) -> None:
-    kernel = start_kernel()
-    listener = place.folder / SOCKET_FILE
-    folder = os.open(place.folder, os.O_PATH)
-    for path in (place.folder, listener):  # so that nothing but the check of the peer is left
-        path.chmod(0o777)
-    try:
-        reading, writing = os.pipe()
-        if (pid := os.fork()) == 0:
-            os.setuid(65534)
-            with socket.socket(socket.AF_UNIX) as connection:
-                connection.connect(f"/proc/self/fd/{folder}/{SOCKET_FILE}")
-                os.write(writing, b"connected ")
-                with contextlib.suppress(OSError):
-                    connection.send(framed({"ask": "status"}))
-                    os.write(writing, connection.recv(100))
-            os._exit(0)
-        os.waitpid(pid, 0)
-        assert os.read(reading, 200) == b"connected "
-    finally:
-        place.folder.chmod(0o700)
-        listener.chmod(0o600)
-        for descriptor in (folder, reading, writing):
-            os.close(descriptor)
-    assert kernel.value("1 + 1") == 2
 
 
 # Memory

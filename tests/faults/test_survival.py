@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from disturbance import finished, is_gone, kernels, results, run, start_runner, wait_until
+from disturbance import finished, is_gone, kernels, results, run, start_runner
+from waiting import wait_until
 
 from workbench.pipelines import load_pipeline, plan_pipeline, run_pipeline
 from workbench.pipelines.failure import TIMEOUT
