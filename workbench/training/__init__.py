@@ -80,7 +80,7 @@ def callbacks(
     start = Start()
     size = batches.batch_size if batches is not None else _batch_size(run)
     costs = CostMeter(run, size, batches, start)
-    checkpoint = Checkpoint(run, [*own, costs], batches, first, start)
+    checkpoint = Checkpoint(run, tuple(own), batches, first, start, costs)
     layers = LayerMeter(run.log, samples, start)
     steering = Steering(run, stopping, checkpoint, layers)
     if tensorboard:

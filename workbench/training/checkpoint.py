@@ -24,6 +24,7 @@ from workbench.training.callback_state import (
     restore_random_state,
 )
 from workbench.training.checkpoint_files import CheckpointFiles, find_shelved, shelve
+from workbench.training.costs import CostMeter
 from workbench.training.learning_rate import read_factor, scale_schedule
 from workbench.training.position import PositionedCallback, Start
 from workbench.training.resume_key import differing_parts, resume_key
@@ -53,6 +54,7 @@ class Checkpoint(PositionedCallback):
     Args:
         run: The run that is written.
         callbacks: The user's, in their order, whose `on_train_begin` comes before.
+        costs: Its sums over all attempts are kept; its `on_train_begin` comes before, too.
         batches: What the model is trained with, if `Dataset.train.batches` made it.
         early_stopping: What it monitors says which epoch is best.
         start: Is told where the training goes on.
@@ -65,11 +67,15 @@ class Checkpoint(PositionedCallback):
         batches: "Batches | None" = None,
         early_stopping: keras.callbacks.EarlyStopping | None = None,
         start: Start | None = None,
+        costs: CostMeter | None = None,
     ) -> None:
         super().__init__(start)
+        self.costs = costs
         self.run = run
         self.callbacks = callbacks
         self.data = batches
+        # In the midst of an epoch; on JAX the weights are inside of the compiled loop until it ends.
+        self._knows_place = batches is not None and keras.backend.backend() != "jax"
         self.best = BestEpoch(early_stopping)
         self.steered = False  # whether a person changed the course of the training
 
@@ -79,7 +85,7 @@ class Checkpoint(PositionedCallback):
         self.files = CheckpointFiles(self.run.path / CHECKPOINT_FOLDER / f"fit-{self.run.log.fit:02d}")
         self.best.forget()
         self.steered = False
-        self._states = CallbackStates(self.callbacks)
+        self._states = CallbackStates([*self.callbacks, *([self.costs] if self.costs else [])])
         self._epochs: list[int] = []
         self._history: dict[str, list[float]] = {}
         self._restored: Snapshot | None = None
@@ -91,7 +97,8 @@ class Checkpoint(PositionedCallback):
             self.model.optimizer.build(self.model.trainable_variables)
         self._expect(sum(np.prod(each.shape, dtype=float) * 4 for each in self._variables()) / DISK)
         self._key = resume_key(self.model, self.run, self.data)
-        self._identity = self._identify()
+        # Without batches of our own nobody can tell that the data and their order are the same.
+        self._identity = self._identify() if self.data is not None else ""
         self._go_on()
         # The one way to tell a running `fit` where to begin; Keras leaves an older value in place.
         self.model._initial_epoch = self.start.epoch or None
@@ -111,7 +118,7 @@ class Checkpoint(PositionedCallback):
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         super().on_train_batch_end(batch)
-        if time.monotonic() >= self._due and self._can_save_within():
+        if self._knows_place and time.monotonic() >= self._due and self._is_within():
             self._save(self._epoch, self.batches, logs or {})
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
@@ -130,7 +137,7 @@ class Checkpoint(PositionedCallback):
         if self._restored:  # there was nothing left to train
             self._log_problems()
             self._complete_restoring()
-        elif self._newest and self.data is not None and not (self.steered or self.model.stop_training):
+        elif self._newest and self._identity and not (self.steered or self.model.stop_training):
             shelve(self._newest, self.best.file, self._identity)
 
     def restore_best(self) -> int | None:
@@ -166,14 +173,14 @@ class Checkpoint(PositionedCallback):
     def _expect(self, cost: float) -> None:
         self._due = time.monotonic() + SHARE * cost
 
-    def _can_save_within(self) -> bool:
-        """Tell whether a training can go on from here, in the midst of an epoch."""
-        known = self.data is not None and self.batches < (self.params["steps"] or 0)
-        # On JAX the weights are inside of the compiled loop until the epoch ends.
-        return known and not self.model.stop_training and keras.backend.backend() != "jax"
+    def _is_within(self) -> bool:
+        """Tell whether an epoch is under way that will be trained to its end."""
+        return self.batches < (self.params["steps"] or 0) and not self.model.stop_training
 
     def _save(self, epoch: int, batch: int, logs: Mapping[str, float]) -> None:
         began = time.monotonic()
+        if self.costs:
+            self.costs.look()
         random_facts, tensors = read_random_state()
         callbacks, of_callbacks = self._states.collect()
         tensors |= of_callbacks
@@ -221,8 +228,7 @@ class Checkpoint(PositionedCallback):
                 self.best.go_on(found.facts["best"])
                 return
             self._problems.append(problem)
-        # Without batches of our own nobody can tell that the data and their order are the same.
-        shelved = self.data is not None and find_shelved(self._identity, self.params["epochs"])
+        shelved = self._identity and find_shelved(self._identity, self.params["epochs"])
         if shelved:
             with contextlib.suppress(DamagedSnapshot):  # it is spare: the training can do without
                 found = read_snapshot(shelved)

@@ -1,4 +1,4 @@
-"""What a training costs: time, memory and arithmetic, and energy where somebody asks for it."""
+"""What a training costs: time, memory and arithmetic."""
 
 import math
 import resource
@@ -14,11 +14,8 @@ if TYPE_CHECKING:
     from workbench.datasets.batches import Batches
 
 
-SECONDS_BETWEEN_LOOKS = 0.2  # at the processor's clock, which takes longer to read than all the rest
-
-
 class CostMeter(PositionedCallback):
-    """Add up what a training costs, over all attempts: `Checkpoint` keeps the sums as those of any callback.
+    """Add up what a training costs, over all attempts: `Checkpoint` asks for a look and keeps the sums.
 
     Args:
         run: Where they are recorded when the training ends, as `costs` by the number of the training.
@@ -43,26 +40,18 @@ class CostMeter(PositionedCallback):
         super().on_train_begin()
         self.seconds = self.processor_seconds = 0.0
         self.samples = 0
+        self._counted = 0  # of the samples of the present epoch
         self._clock = _Clock()
-        self._due = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         super().on_epoch_begin(epoch)
         self._counted = self._seen()
 
-    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        super().on_train_batch_end(batch)
-        seen = self._seen()
-        self.samples += seen - self._counted
-        self._counted = seen
-        if time.monotonic() >= self._due:
-            self._advance()
-
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        self._advance()
+        self.look()
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
-        self._advance()
+        self.look()
         self.costs = self._describe()
         self.run.record(costs={str(self.run.log.fit): self.costs})
 
@@ -88,8 +77,11 @@ class CostMeter(PositionedCallback):
         seen = self.batches * (self.batch_size or 0)
         return min(seen, self.data.samples) if self.data is not None else seen
 
-    def _advance(self) -> None:
-        self._due = time.monotonic() + SECONDS_BETWEEN_LOOKS
+    def look(self) -> None:
+        """Bring the sums up to now; at every batch that would take longer than all that is logged."""
+        seen = self._seen()
+        self.samples += seen - self._counted
+        self._counted = seen
         seconds, processor_seconds = self._clock.lap()
         self.seconds += seconds
         self.processor_seconds += processor_seconds

@@ -1,6 +1,6 @@
 """A network looked at from inside, layer by layer, without changing its training."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
@@ -118,11 +118,6 @@ def to_array(tensor: Any) -> np.ndarray:
     if keras.backend.standardize_dtype(tensor.dtype) in ("bfloat16", "float16"):
         tensor = keras.ops.cast(tensor, "float32")
     return keras.ops.convert_to_numpy(tensor)
-
-
-def copy_weights(weights: Iterable[Any]) -> list[np.ndarray]:
-    """Return the values of weights as arrays of their own."""
-    return [np.array(to_array(keras.ops.copy(weight))) for weight in weights]
 
 
 def name_layer(model: keras.Model, weight: Any) -> str:

@@ -15,13 +15,13 @@ from workbench.training.forward import (
     can_look_inside,
     compute_loss,
     compute_outputs,
-    copy_weights,
     has_loss,
     name_layer,
     undisturbed,
 )
 from workbench.training.position import Start
 from workbench.training.probe import BATCH, Probe, Samples
+from workbench.training.snapshot import copy_values
 
 MOST_GROUPS = 12
 _FEWEST_GROUPS = 6  # where names merge layers into fewer, neighbours are merged instead
@@ -129,11 +129,11 @@ class LayerMeter(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         self._epoch = epoch
         if self._measured:
-            self._measured.batches_before = self.start.skipped(
-                epoch
-            )  # the execution to come is the first of an epoch
+            self._measured.batches_before = self.start.skipped(epoch)  # the first execution of it is to come
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        if not self._measured and not self._requested:
+            return
         step = batch + 1 + self.start.skipped(self._epoch)
         if self._measured:
             self._write(self._measured.update_ratios(step))
@@ -148,7 +148,7 @@ class LayerMeter(keras.callbacks.Callback):
 
     def _measure(self, step: int) -> None:
         gradients = compute_gradients(self.model, self.probe.samples.spread(BATCH))
-        before = [copy_weights(layer) for layer in gradients.variables]
+        before = [copy_values(layer) for layer in gradients.variables]
         self._measured = _Measured(gradients, before, self._epoch, step, step)
 
     def _write(self, ratios: list[float | None]) -> None:
@@ -175,7 +175,7 @@ class _Measured:
         ratios = []
         for layer, old in zip(self.gradients.variables, self.before, strict=True):
             length = _norm(old)
-            moved = _norm(new - weight for new, weight in zip(copy_weights(layer), old, strict=True))
+            moved = _norm(new - weight for new, weight in zip(copy_values(layer), old, strict=True))
             ratios.append(moved / length / (batches - self.batches_before) if length else None)
         return ratios
 

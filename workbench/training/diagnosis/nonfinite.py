@@ -15,7 +15,6 @@ from workbench.training.forward import (
     can_look_inside,
     compute_loss,
     compute_outputs,
-    copy_weights,
     finite_rows,
     has_loss,
     is_eager,
@@ -25,6 +24,7 @@ from workbench.training.forward import (
     undisturbed,
 )
 from workbench.training.probe import Samples
+from workbench.training.snapshot import copy_values
 
 _SOURCE = (
     "Goodfellow, Bengio and Courville 2016, Deep Learning, sections 4.1 and 11.5, "
@@ -45,7 +45,7 @@ class Snapshot:
     """The last good weights, from which the samples of the probe are replayed."""
 
     def __init__(self, model: keras.Model) -> None:
-        self._values = copy_weights(model.weights)
+        self._values = copy_values(model.weights)
 
     @contextmanager
     def loaded(self, model: keras.Model) -> Any:
