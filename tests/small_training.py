@@ -4,6 +4,10 @@ import keras
 import numpy as np
 from keras import layers
 
+from workbench.training.checkpoint import Checkpoint
+from workbench.training.event_logger import EventLogger
+from workbench.training.position import Position
+
 SAMPLES, BATCH = 70, 8  # 9 batches, the last one of 6 samples
 
 
@@ -29,6 +33,18 @@ def fit(model, data, callbacks, epochs=1, **options):
     return model.fit(
         *data, batch_size=BATCH, epochs=epochs, shuffle=False, verbose=0, callbacks=callbacks, **options
     )
+
+
+def log_to(log, **options):
+    """Return the callbacks that write the event log of a `fit`, and nothing else."""
+    position = Position()
+    return [position, EventLogger(log, position, **options)]
+
+
+def save_to(run):
+    """Return the callbacks that keep the checkpoints of a `fit`; the last one is the `Checkpoint`."""
+    position = Position()
+    return [position, Checkpoint(run, position)]
 
 
 def of_type(events, kind):

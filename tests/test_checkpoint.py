@@ -7,11 +7,10 @@ import keras
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from small_training import Crash, assert_same_weights, build, fit, make_data, of_type
+from small_training import Crash, assert_same_weights, build, fit, make_data, of_type, save_to
 
 import workbench as wb
 from workbench.events import read_events
-from workbench.training import Checkpoint
 
 pytestmark = pytest.mark.usefixtures("project")
 
@@ -177,8 +176,8 @@ def test_checkpoint_of_a_model_in_low_precision_is_restored_to_the_bit(data, pol
         keras.config.set_dtype_policy("float32")
     run = wb.start_run("runs/one")
     with pytest.raises(KeyboardInterrupt):
-        fit(model, data, [Checkpoint(run), Crash(epoch=1)], epochs=2)
-    resumed = Checkpoint(run)
+        fit(model, data, [*save_to(run), Crash(epoch=1)], epochs=2)
+    _, resumed = save_to(run)
     resumed.set_model(copy)
     resumed.set_params({"epochs": 2, "steps": 9})
     resumed.on_train_begin()
@@ -187,7 +186,7 @@ def test_checkpoint_of_a_model_in_low_precision_is_restored_to_the_bit(data, pol
 
 
 def test_best_epoch_can_be_restored_whether_or_not_it_was_saved(data):
-    checkpoint = Checkpoint(wb.start_run("runs/one"))
+    position, checkpoint = save_to(wb.start_run("runs/one"))
     model = build()
     kept = {}
 
@@ -199,7 +198,7 @@ def test_best_epoch_can_be_restored_whether_or_not_it_was_saved(data):
     end = keras.callbacks.LambdaCallback(
         on_train_end=lambda _: kept.update(restored=checkpoint.restore_best())
     )
-    fit(model, data, [watcher, end, checkpoint], epochs=4)
+    fit(model, data, [watcher, end, position, checkpoint], epochs=4)
     restored = kept.pop("restored")
     assert restored == min(kept, key=lambda epoch: kept[epoch][0]) < 3
     for ours, theirs in zip(model.get_weights(), kept[restored][1], strict=True):
@@ -240,9 +239,10 @@ def test_training_that_is_interrupted_and_run_again_in_one_process_is_logged_onc
 
 
 def test_best_epoch_is_one_that_was_validated(data):
-    checkpoint, found = Checkpoint(wb.start_run("runs/one")), {}
+    position, checkpoint = save_to(wb.start_run("runs/one"))
+    found = {}
     end = keras.callbacks.LambdaCallback(on_train_end=lambda _: found.update(best=checkpoint.restore_best()))
-    fit(build(), data, [end, checkpoint], epochs=5, validation_data=data, validation_freq=3)
+    fit(build(), data, [end, position, checkpoint], epochs=5, validation_data=data, validation_freq=3)
     assert found == {"best": 2}  # the only epoch with a val_loss, though the training loss fell further
 
 
@@ -253,19 +253,19 @@ def test_best_epoch_of_an_earlier_attempt_is_known_to_the_next(data):
         on_epoch_end=lambda epoch, _: setattr(model.optimizer, "learning_rate", 3.0)
     )
     with pytest.raises(KeyboardInterrupt):
-        fit(model, data, [spoil, Checkpoint(run), Crash(epoch=2)], epochs=3)
-    best, again, found = read_best(run), Checkpoint(run), {}
+        fit(model, data, [spoil, *save_to(run), Crash(epoch=2)], epochs=3)
+    best, found = read_best(run), {}
+    position, again = save_to(run)
     end = keras.callbacks.LambdaCallback(
         on_train_end=lambda _: found.update(best=again.restore_best(), weights=model.get_weights())
     )
     model.optimizer.learning_rate = 0.01  # as the notebook has it
-    fit(model, data, [end, again], epochs=3)
+    fit(model, data, [end, position, again], epochs=3)
     assert found["best"] == 0
     for ours, theirs in zip(found["weights"], best, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
 def read_best(run):
-    (path,) = run.path.glob("checkpoint/fit-01/best-000000*")
-    tensors = load_file(path)
-    return [tensors[name] for name in sorted(tensors)]
+    tensors = load_file(run.path / "checkpoint/fit-01/epoch-000001-batch-00000000.safetensors")
+    return [tensors[name] for name in sorted(tensors) if name.startswith("best/")]

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from keras import layers
 from sklearn.datasets import load_digits
+from small_training import log_to
 
 from workbench.errors import WorkbenchError
 from workbench.events import EventLog, read_events
-from workbench.training import EventLogger
 from workbench.training.diagnosis import Diagnosis, Thresholds, diagnose
 
 
@@ -39,7 +39,7 @@ def build(units=32, optimizer="adam", dropout=0.0, outputs=10):
 def fit(model, data, log, epochs, probe=None, **options):
     diagnosis = Diagnosis(log, probe)
     train, val = data
-    callbacks = [EventLogger(log), diagnosis]
+    callbacks = [*log_to(log), diagnosis]
     model.fit(*train, validation_data=val, epochs=epochs, callbacks=callbacks, verbose=0, **options)
     return {finding.rule: finding for finding in diagnosis.findings}
 

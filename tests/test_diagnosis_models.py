@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from small_training import log_to
 
 from workbench.events import EventLog
-from workbench.training import EventLogger
 from workbench.training.diagnosis import Diagnosis, Thresholds
 
 ALWAYS = Thresholds(cost=1e6)  # looks at the probe after every epoch
@@ -28,7 +28,7 @@ def log(tmp_path):
 
 def fit(model, x, y, log, probe=None, epochs=8):
     diagnosis = Diagnosis(log, probe or (x, y), ALWAYS)
-    model.fit(x, y, epochs=epochs, verbose=0, callbacks=[EventLogger(log), diagnosis])
+    model.fit(x, y, epochs=epochs, verbose=0, callbacks=[*log_to(log), diagnosis])
     return [finding.rule for finding in diagnosis.findings]
 
 

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from small_training import log_to
 
 from workbench.datasets.batches import Batches
 from workbench.events import EventLog, read_events
-from workbench.training import EventLogger
 from workbench.training.diagnosis import Diagnosis, diagnose
 
 SAMPLES = 96
@@ -38,7 +38,7 @@ def fit(model, x, y, probe, log, epochs=1, **options):
     diagnosis = Diagnosis(log, probe)
     model.fit(
         x, y, epochs=epochs, batch_size=8, shuffle=False, verbose=0,
-        callbacks=[EventLogger(log, seconds=0), diagnosis], **options,
+        callbacks=[*log_to(log, seconds=0), diagnosis], **options,
     )  # fmt: skip
     return {finding.rule: finding for finding in diagnosis.findings}
 

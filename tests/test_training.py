@@ -7,12 +7,12 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from small_training import BATCH, SAMPLES, assert_same_weights, build, fit, make_data, of_type
+from small_training import BATCH, SAMPLES, assert_same_weights, build, fit, log_to, make_data, of_type
 
 import workbench as wb
 from workbench.errors import WorkbenchError
 from workbench.events import EventLog, read_events
-from workbench.training import EventLogger, require_positive
+from workbench.training import require_positive
 
 pytestmark = pytest.mark.usefixtures("project")
 
@@ -28,7 +28,7 @@ def log(tmp_path):
 
 
 def test_epoch_events_hold_the_history_of_keras(data, log):
-    history = fit(build(), data, [EventLogger(log)], epochs=3, validation_data=data)
+    history = fit(build(), data, log_to(log), epochs=3, validation_data=data)
     epochs = of_type(read_events(log.path), "epoch")
     assert [event["epoch"] for event in epochs] == [0, 1, 2]
     assert set(epochs[0]["metrics"]) == {"loss", "accuracy", "val_loss", "val_accuracy"}
@@ -38,7 +38,7 @@ def test_epoch_events_hold_the_history_of_keras(data, log):
 
 
 def test_fit_and_fit_end_tell_what_was_planned_and_done(data, log):
-    fit(build(), data, [EventLogger(log)], epochs=5, initial_epoch=2)
+    fit(build(), data, log_to(log), epochs=5, initial_epoch=2)
     events = read_events(log.path)
     assert (events[0]["type"], events[-1]["type"]) == ("fit", "fit_end")
     planned = {key: events[0][key] for key in ("epochs", "batches", "initial_epoch")}
@@ -51,7 +51,7 @@ def test_step_metrics_are_means_over_the_batches_since_the_last_step(data, log, 
     model = build(learning_rate=0.0, steps_per_execution=steps_per_execution)
     batches = [slice(start, start + BATCH) for start in range(0, SAMPLES, BATCH)]
     reference = [model.evaluate(data[0][b], data[1][b], verbose=0) for b in batches]
-    fit(model, data, [EventLogger(log, seconds=0)], epochs=2)
+    fit(model, data, log_to(log, seconds=0), epochs=2)
     steps = of_type(read_events(log.path), "step")
     seen = list(range(steps_per_execution, 9, steps_per_execution))
     assert [(event["epoch"], event["step"]) for event in steps] == [
@@ -67,7 +67,7 @@ def test_step_metric_that_is_no_mean_keeps_its_running_value(data, log):
     seen = []
     recorder = keras.callbacks.LambdaCallback(on_train_batch_end=lambda _, logs: seen.append(logs))
     metrics = [keras.metrics.AUC(name="auc"), keras.metrics.RootMeanSquaredError(name="rmse")]
-    fit(build(metrics=metrics), data, [EventLogger(log, seconds=0), recorder])
+    fit(build(metrics=metrics), data, [*log_to(log, seconds=0), recorder])
     steps = of_type(read_events(log.path), "step")
     for event, running in zip(steps, seen, strict=False):
         assert event["metrics"]["auc"] == running["auc"]
@@ -87,7 +87,7 @@ def test_each_output_has_its_own_step_metrics(data, log):
     reference = model.evaluate(
         data[0][last], {n: t[last] for n, t in targets.items()}, verbose=0, return_dict=True
     )
-    fit(model, (data[0], targets), [EventLogger(log, seconds=0)])
+    fit(model, (data[0], targets), log_to(log, seconds=0))
     metrics = of_type(read_events(log.path), "step")[1]["metrics"]
     assert set(metrics) == set(reference)
     np.testing.assert_allclose(
@@ -98,13 +98,13 @@ def test_each_output_has_its_own_step_metrics(data, log):
 def test_steps_come_at_most_twice_a_second(data, log):
     slow = keras.callbacks.LambdaCallback(on_train_batch_end=lambda _, logs: time.sleep(0.02))
     started = time.monotonic()
-    fit(build(), data, [slow, EventLogger(log)], epochs=6)
+    fit(build(), data, [slow, *log_to(log)], epochs=6)
     elapsed = time.monotonic() - started
     assert len(of_type(read_events(log.path), "step")) <= elapsed / 0.5 + 1
 
 
 def test_loss_that_is_no_number_is_logged(data, log):
-    fit(build(), (data[0], data[1] * np.nan), [EventLogger(log, seconds=0)])
+    fit(build(), (data[0], data[1] * np.nan), log_to(log, seconds=0))
     events = read_events(log.path)
     assert math.isnan(of_type(events, "step")[0]["metrics"]["loss"])
     assert math.isnan(of_type(events, "epoch")[0]["metrics"]["loss"])
@@ -124,7 +124,7 @@ def test_early_stopping_is_told_and_its_best_weights_are_kept(data):
 
 def test_training_without_an_epoch_is_refused(data, log):
     with pytest.raises(WorkbenchError, match="0 epochs"):
-        fit(build(), data, [EventLogger(log)], epochs=0)
+        fit(build(), data, log_to(log), epochs=0)
 
 
 def test_callbacks_can_be_used_for_a_second_training(data):
@@ -139,7 +139,7 @@ def test_callbacks_can_be_used_for_a_second_training(data):
 
 def test_epochs_tell_learning_rate_and_memory_by_step(data, log):
     schedule = keras.optimizers.schedules.ExponentialDecay(0.5, decay_steps=9, decay_rate=0.1)
-    fit(build(learning_rate=schedule), data, [EventLogger(log, batch_size=BATCH, seconds=0)], epochs=2)
+    fit(build(learning_rate=schedule), data, log_to(log, batch_size=BATCH, seconds=0), epochs=2)
     events = read_events(log.path)
     rates = [event["learning_rate"] for event in of_type(events, "epoch")]
     np.testing.assert_allclose(rates, [0.05, 0.005], rtol=1e-5)
@@ -156,7 +156,7 @@ def test_settings_that_are_not_positive_are_refused_by_name(value):
 
 def test_direction_of_early_stopping_is_logged(data, log):
     stopping = keras.callbacks.EarlyStopping("accuracy", patience=9)
-    fit(build(), data, [stopping, EventLogger(log, early_stopping=stopping)], epochs=2)
+    fit(build(), data, [stopping, *log_to(log, early_stopping=stopping)], epochs=2)
     assert [event["mode"] for event in of_type(read_events(log.path), "epoch")] == ["max", "max"]
 
 

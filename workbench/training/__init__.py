@@ -13,7 +13,7 @@ from workbench.training.diagnosis import Diagnosis, Probe, Thresholds
 from workbench.training.event_logger import EventLogger
 from workbench.training.layers import LayerMeter
 from workbench.training.machine_speed import Speed, tune_for_this_machine
-from workbench.training.position import Start
+from workbench.training.position import Position
 from workbench.training.steering import Steering
 
 if TYPE_CHECKING:
@@ -77,22 +77,23 @@ def callbacks(
     stopping = [callback for callback in own if isinstance(callback, keras.callbacks.EarlyStopping)]
     first = stopping[0] if stopping else None
     samples = None if probe is None else Probe.of(probe)
-    start = Start()
+    position = Position()
     size = batches.batch_size if batches is not None else _batch_size(run)
-    costs = CostMeter(run, size, batches, start)
-    checkpoint = Checkpoint(run, tuple(own), batches, first, start, costs)
-    layers = LayerMeter(run.log, samples, start)
+    costs = CostMeter(run, position, size, batches)
+    checkpoint = Checkpoint(run, position, tuple(own), batches, first, costs)
+    layers = LayerMeter(run.log, samples, position.start)
     steering = Steering(run, stopping, checkpoint, layers)
     if tensorboard:
         own.append(_tensorboard(run))
     return [
         *own,
+        position,
         steering,
         costs,
-        EventLogger(run.log, size, first, steering, start, costs),
+        EventLogger(run.log, position, size, first, steering, costs),
         checkpoint,
         layers,
-        Diagnosis(run.log, samples, thresholds, steering, start, batches),
+        Diagnosis(run.log, samples, thresholds, steering, position.start, batches),
     ]
 
 

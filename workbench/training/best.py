@@ -9,11 +9,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from workbench.training.snapshot import Snapshot, copy_values, read_snapshot, write_snapshot
+from workbench.training.snapshot import copy_values, read_snapshot
+
+_PREFIX = "best/"  # of the tensors' names
 
 
 class BestEpoch:
-    """Watch which epoch is best, and hold its weights: in memory, and in a file once a checkpoint is saved.
+    """Watch which epoch is best, and hold its weights: in memory, and in the first checkpoint after it.
 
     Args:
         early_stopping: What it monitors says which epoch is best; without it the one with the smallest
@@ -27,7 +29,7 @@ class BestEpoch:
     def forget(self) -> None:
         """Know of no best epoch, as when a training begins."""
         self.epoch: int | None = None  # None also while the model itself holds the best weights
-        self.file = ""  # its name, once it is written
+        self.file = ""  # the name of the checkpoint that holds them, once it is written
         self._value, self._watched = 0.0, ""
         self._weights: list[np.ndarray] = []
 
@@ -44,13 +46,14 @@ class BestEpoch:
             self.epoch, self.file = (epoch if whole else None), ""
             self._weights = copy_values(model.weights) if whole else []
 
-    def write(self, folder: Path) -> dict[str, Any]:
-        """Write the weights beside a checkpoint unless they are there, and return what it notes of them."""
+    def collect(self, file: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return what the checkpoint `file` notes, and the weights unless one before it holds them."""
+        weights = {}
         if self.epoch is not None and not self.file:
-            self.file = f"best-{self.epoch:06d}.safetensors"
-            weights = {f"{number:05d}": value for number, value in enumerate(self._weights)}
-            write_snapshot(folder / self.file, Snapshot(weights, {}))
-        return {"epoch": self.epoch, "file": self.file, "value": self._value, "watched": self._watched}
+            self.file = file
+            weights = {f"{_PREFIX}{number:05d}": value for number, value in enumerate(self._weights)}
+        noted = {"epoch": self.epoch, "file": self.file, "value": self._value, "watched": self._watched}
+        return noted, weights
 
     def go_on(self, noted: Mapping[str, Any], other_folder: Path | None = None) -> None:
         """Know again what a checkpoint noted; of one in another folder, read the weights at once."""
@@ -95,4 +98,4 @@ class BestEpoch:
 
 def _read_weights(path: Path) -> list[np.ndarray]:
     tensors = read_snapshot(path).tensors
-    return [tensors[name] for name in sorted(tensors)]
+    return [tensors[name] for name in sorted(tensors) if name.startswith(_PREFIX)]

@@ -26,7 +26,7 @@ from workbench.training.callback_state import (
 from workbench.training.checkpoint_files import CheckpointFiles, find_shelved, shelve
 from workbench.training.costs import CostMeter
 from workbench.training.learning_rate import read_factor, scale_schedule
-from workbench.training.position import PositionedCallback, Start
+from workbench.training.position import Position, Start
 from workbench.training.resume_key import differing_parts, resume_key
 from workbench.training.snapshot import DamagedSnapshot, Snapshot, copy_values, digest_arrays, read_snapshot
 
@@ -37,7 +37,7 @@ SHARE = 50  # a checkpoint is saved when the last one is older than this many ti
 DISK = 4e8  # bytes a second that are assumed until a checkpoint was saved
 
 
-class Checkpoint(PositionedCallback):
+class Checkpoint(keras.callbacks.Callback):
     """Save all that a training is; the next `fit` goes on from there and ends with the same bits.
 
     That is weights, optimizer, metrics, the seeds of dropout and augmentation, the other random generators,
@@ -53,25 +53,28 @@ class Checkpoint(PositionedCallback):
 
     Args:
         run: The run that is written.
+        position: Is told where the training goes on, and tells where it is; another callback of the same
+            `fit`, before this one.
         callbacks: The user's, in their order, whose `on_train_begin` comes before.
         costs: Its sums over all attempts are kept; its `on_train_begin` comes before, too.
         batches: What the model is trained with, if `Dataset.train.batches` made it.
         early_stopping: What it monitors says which epoch is best.
-        start: Is told where the training goes on.
     """
 
     def __init__(
         self,
         run: Run,
+        position: Position,
         callbacks: Sequence[keras.callbacks.Callback] = (),
         batches: "Batches | None" = None,
         early_stopping: keras.callbacks.EarlyStopping | None = None,
-        start: Start | None = None,
         costs: CostMeter | None = None,
     ) -> None:
-        super().__init__(start)
-        self.costs = costs
+        super().__init__()
         self.run = run
+        self.position = position
+        self.start = position.start
+        self.costs = costs
         self.callbacks = callbacks
         self.data = batches
         # In the midst of an epoch; on JAX the weights are inside of the compiled loop until it ends.
@@ -80,7 +83,6 @@ class Checkpoint(PositionedCallback):
         self.steered = False  # whether a person changed the course of the training
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        super().on_train_begin()
         vars(self.start).update(vars(Start()))
         self.files = CheckpointFiles(self.run.path / CHECKPOINT_FOLDER / f"fit-{self.run.log.fit:02d}")
         self.best.forget()
@@ -104,27 +106,25 @@ class Checkpoint(PositionedCallback):
         self.model._initial_epoch = self.start.epoch or None
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        super().on_epoch_begin(epoch)
         self._epoch = epoch
         self._log_problems()
         self._shortened = contextlib.ExitStack()
         if self._restored:
             self._complete_restoring()
-            if self._skipped:  # Keras expects a whole epoch, and would say that data are missing
+            if self.position.skipped:  # Keras expects a whole epoch, and would say that data are missing
                 self._shortened.enter_context(warnings.catch_warnings())
                 warnings.filterwarnings("ignore", "Your input ran out of data")
         if self.data is not None:
-            self.data.go_to(epoch, self._skipped)
+            self.data.go_to(epoch, self.position.skipped)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        super().on_train_batch_end(batch)
         if self._knows_place and time.monotonic() >= self._due and self._is_within():
-            self._save(self._epoch, self.batches, logs or {})
+            self._save(self._epoch, self.position.batches, logs or {})
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         self._shortened.close()
-        self.best.watch(epoch, logs or {}, self.model, whole=not self.cut_short)
-        if self.cut_short:  # no place to go on from
+        self.best.watch(epoch, logs or {}, self.model, whole=not self.position.cut_short)
+        if self.position.cut_short:  # no place to go on from
             return
         self._epochs.append(epoch)
         for name, value in (logs or {}).items():
@@ -175,7 +175,7 @@ class Checkpoint(PositionedCallback):
 
     def _is_within(self) -> bool:
         """Tell whether an epoch is under way that will be trained to its end."""
-        return self.batches < (self.params["steps"] or 0) and not self.model.stop_training
+        return self.position.batches < (self.params["steps"] or 0) and not self.model.stop_training
 
     def _save(self, epoch: int, batch: int, logs: Mapping[str, float]) -> None:
         began = time.monotonic()
@@ -183,7 +183,9 @@ class Checkpoint(PositionedCallback):
             self.costs.look()
         random_facts, tensors = read_random_state()
         callbacks, of_callbacks = self._states.collect()
-        tensors |= of_callbacks
+        path = self.files.path(epoch, batch)
+        best, of_best = self.best.collect(path.name)
+        tensors |= of_callbacks | of_best
         tensors |= _named("state", self._variables()) | _named("metric", self.model.metrics_variables)
         facts = {
             "key": self._key,
@@ -194,13 +196,14 @@ class Checkpoint(PositionedCallback):
             "history": self._history,
             "callbacks": callbacks,
             "random": random_facts,
-            "best": self.best.write(self.files.folder),
+            "best": best,
             "stopped": bool(self.model.stop_training),
             "steered": self.steered,
             "learning_rate_factor": read_factor(self.model),
             "source": [show_path(self.run.path), self.run.log.fit],
         }
-        self._newest = self.files.write(epoch, batch, Snapshot(tensors, facts), self.best.file)
+        self.files.write(path, Snapshot(tensors, facts), self.best.file)
+        self._newest = path
         self._expect(time.monotonic() - began)
 
     def _build_symbolically(self) -> None:

@@ -1,4 +1,4 @@
-"""The checkpoints of a training on disk: the last two with their best weights, and a shelf."""
+"""The checkpoints of a training on disk: the last two, those with their best weights, and a shelf."""
 
 import os
 import shutil
@@ -10,7 +10,6 @@ from workbench.training.snapshot import DamagedSnapshot, Snapshot, read_snapshot
 
 SHELF_BYTES = 4 * 2**30  # that all shelved checkpoints may take together; the oldest go first
 
-_NAME = "epoch-{:06d}-batch-{:08d}.safetensors"
 _EVERY = "epoch-*.safetensors"
 
 
@@ -23,25 +22,26 @@ class CheckpointFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._kept: dict[str, str] = {}  # the last two, oldest first, each with its file of best weights
+        self._kept: dict[str, str] = {}  # the last two, oldest first, each with that of its best weights
 
-    def write(self, epoch: int, batch: int, snapshot: Snapshot, best: str) -> Path:
-        """Write a checkpoint, and remove all but it and the one before.
+    def path(self, epoch: int, batch: int) -> Path:
+        """Return where the checkpoint after so many whole epochs, and batches of the next one, belongs."""
+        return self.folder / f"epoch-{epoch:06d}-batch-{batch:08d}.safetensors"
+
+    def write(self, path: Path, snapshot: Snapshot, best: str) -> None:
+        """Write a checkpoint, and remove all but it, the one before, and what holds their best weights.
 
         Args:
-            epoch: Whole epochs that were trained.
-            batch: Batches of the next one.
+            path: Where it belongs.
             snapshot: What to write.
-            best: The name of its file of best weights, which lies there; empty if there is none.
+            best: The name of the checkpoint with the best weights, perhaps its own; empty if there are none.
         """
-        path = self.folder / _NAME.format(epoch, batch)
         write_snapshot(path, snapshot)
         self.remember(path, best)
         needed = {*self._kept, *self._kept.values()}
-        for file in self.folder.glob("*.safetensors"):
+        for file in self.folder.glob(_EVERY):
             if file.name not in needed:
                 file.unlink()
-        return path
 
     def remember(self, path: Path, best: str) -> None:
         """Count a file among the last two."""
@@ -64,11 +64,11 @@ def shelve(path: Path, best: str, identity: str) -> None:
 
     Args:
         path: The checkpoint; it becomes a second name of the same file where the file system allows it.
-        best: The name of its file of best weights, in the same folder; empty if there is none.
+        best: The name of the one with the best weights, perhaps its own; empty if there are none.
         identity: What a training must be to go on from it.
     """
     shelf = _shelf()
-    for file in (path, *([path.with_name(best)] if best else [])):
+    for file in {path, path.with_name(best or path.name)}:
         target = shelf / identity / file.name
         temporary = temporary_path(target.parent)
         try:

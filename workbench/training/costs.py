@@ -6,45 +6,46 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import keras
+
 from workbench.runs import Run
 from workbench.training.flops import METHOD, PASSES_OF_TRAINING, count_flops
-from workbench.training.position import PositionedCallback, Start
+from workbench.training.position import Position
 
 if TYPE_CHECKING:
     from workbench.datasets.batches import Batches
 
 
-class CostMeter(PositionedCallback):
+class CostMeter(keras.callbacks.Callback):
     """Add up what a training costs, over all attempts: `Checkpoint` asks for a look and keeps the sums.
 
     Args:
         run: Where they are recorded when the training ends, as `costs` by the number of the training.
+        position: How many batches were trained; another callback of the same `fit`, before this one.
         batch_size: Samples a batch, if known.
         batches: What the model is trained with, if `Dataset.train.batches` made it.
-        start: Where the training goes on, if it does.
     """
 
     def __init__(
         self,
         run: Run,
+        position: Position,
         batch_size: int | None = None,
         batches: "Batches | None" = None,
-        start: Start | None = None,
     ) -> None:
-        super().__init__(start)
+        super().__init__()
         self.run = run
+        self.position = position
         self.batch_size = batch_size
         self.data = batches
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        super().on_train_begin()
         self.seconds = self.processor_seconds = 0.0
         self.samples = 0
         self._counted = 0  # of the samples of the present epoch
         self._clock = _Clock()
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        super().on_epoch_begin(epoch)
         self._counted = self._seen()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
@@ -74,7 +75,7 @@ class CostMeter(PositionedCallback):
 
     def _seen(self) -> int:
         """Return the samples of the present epoch so far; its last batch may be smaller."""
-        seen = self.batches * (self.batch_size or 0)
+        seen = self.position.batches * (self.batch_size or 0)
         return min(seen, self.data.samples) if self.data is not None else seen
 
     def look(self) -> None:

@@ -14,13 +14,13 @@ from workbench.events import EventLog
 from workbench.front_end import notebook_shell
 from workbench.training.costs import CostMeter
 from workbench.training.learning_rate import read_learning_rate
-from workbench.training.position import PositionedCallback, Start
+from workbench.training.position import Position
 from workbench.training.steering import Steering
 
 SECONDS_BETWEEN_MEMORY = 5.0  # looks at what the process holds
 
 
-class EventLogger(PositionedCallback):
+class EventLogger(keras.callbacks.Callback):
     """Write what happens in `fit` to a run's event log, in the schema of `workbench.events`.
 
     The metrics of a step are means over the batches since the last step event, although Keras gives
@@ -28,10 +28,10 @@ class EventLogger(PositionedCallback):
 
     Args:
         log: Where to write.
+        position: Where the training is; another callback of the same `fit`, before this one.
         batch_size: Samples a batch, if known.
         early_stopping: The callback that may end the training early, if there is one.
         steering: The callback by which a person may end it.
-        start: Where the training goes on, if it does.
         costs: The callback that adds up what the training costs.
         seconds: Least time between two step events, so that a fast training is not slowed down.
     """
@@ -39,15 +39,16 @@ class EventLogger(PositionedCallback):
     def __init__(
         self,
         log: EventLog,
+        position: Position,
         batch_size: int | None = None,
         early_stopping: keras.callbacks.EarlyStopping | None = None,
         steering: Steering | None = None,
-        start: Start | None = None,
         costs: CostMeter | None = None,
         seconds: float = 0.5,
     ) -> None:
-        super().__init__(start)
+        super().__init__()
         self.log = log
+        self.position = position
         self.batch_size = batch_size
         self.early_stopping = early_stopping
         self.steering = steering
@@ -61,7 +62,6 @@ class EventLogger(PositionedCallback):
                 f"fit was asked for {epochs} epochs, and a model learns nothing without one.\n"
                 "Give epochs of 1 or more."
             )
-        super().on_train_begin()
         self._process = psutil.Process()
         self._started = self._clock()
         self._announced = False
@@ -74,19 +74,17 @@ class EventLogger(PositionedCallback):
         if not self._announced:  # only now is it known where a resumed training goes on
             self._announced = True
             self._announce(epoch)
-        super().on_epoch_begin(epoch)
         self._epoch = epoch
         self._began = self._clock()
         self._due = time.monotonic() + self.seconds
-        self._seen = self._skipped  # batches up to the last step event
-        known = self.start.logs if self._skipped else {}
-        self._sums = {name: value * self._skipped for name, value in known.items()}  # over those batches
+        self._seen = skipped = self.position.skipped  # batches up to the last step event
+        known = self.position.start.logs if skipped else {}
+        self._sums = {name: value * skipped for name, value in known.items()}  # over those batches
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        super().on_train_batch_end(batch)
-        seen = self.batches
         if time.monotonic() < self._due:
             return
+        seen = self.position.batches
         if seen >= (self.params["steps"] or math.inf):
             return  # the last batch may be smaller, which would skew the sums; the epoch is next
         self.log.write(
@@ -105,20 +103,20 @@ class EventLogger(PositionedCallback):
             "metrics": dict(logs or {}),
             "seconds": self._clock() - self._began,
             "learning_rate": read_learning_rate(self.model),
-            "batches": self.batches,
+            "batches": self.position.batches,
         }
         if self.early_stopping and self.early_stopping.monitor_op:  # found at its own end of the epoch
             event["mode"] = "max" if self.early_stopping.monitor_op(1, 0) else "min"
-        if self.cut_short:
-            event["step"] = self.batches
+        if self.position.cut_short:
+            event["step"] = self.position.batches
         else:
             self._completed = epoch + 1
         self.log.write("epoch", **event)
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         if not self._announced:  # there was nothing left to train
-            self._completed = self.start.trained
-            self._announce(self.start.epoch)
+            self._completed = self.position.start.trained
+            self._announce(self.position.start.epoch)
         restored = self.steering.restored if self.steering else None
         stopped = self._completed < self.params["epochs"] or restored is not None
         event = {"epochs": self._completed, "stopped": stopped, "reason": self._reason() if stopped else ""}
@@ -154,8 +152,8 @@ class EventLogger(PositionedCallback):
             epochs=self.params["epochs"],
             batches=self.params["steps"],
             initial_epoch=epoch,
-            initial_batch=self.start.skipped(epoch),
-            source=self.start.source,
+            initial_batch=self.position.start.skipped(epoch),
+            source=self.position.start.source,
             batch_size=self.batch_size,
             monitor=stopping.monitor if stopping else None,
             patience=stopping.patience if stopping else None,

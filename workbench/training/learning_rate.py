@@ -4,13 +4,14 @@ import keras
 from keras.optimizers.schedules import LearningRateSchedule
 
 from workbench.errors import WorkbenchError
+from workbench.training.snapshot import copy_value
 
 
 def read_learning_rate(model: keras.Model) -> float:
     """Return the learning rate of the next step of a compiled model's optimizer."""
     rate = _plain_optimizer(model)._learning_rate
     if isinstance(rate, keras.Variable):
-        return float(rate.value)  # at every step event: half as long as the general way
+        return float(copy_value(rate))
     return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
 
 

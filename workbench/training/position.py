@@ -29,26 +29,26 @@ class Start:
         return self.batch if epoch == self.epoch else 0
 
 
-class PositionedCallback(keras.callbacks.Callback):
+class Position(keras.callbacks.Callback):
     """Knows how many batches the present epoch has seen, and whether it was stopped before its end.
 
-    Args:
-        start: Where the training goes on, if it does.
+    It is one callback of a `fit`, and comes before those that ask it: each of them counting for itself
+    would take as long again at every batch.
     """
 
-    def __init__(self, start: Start | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.start = start or Start()
+        self.start = Start()
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         self.batches = 0
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         self._expected = self.params["steps"] or self.batches  # as the epoch before, where nobody knows
-        self.batches = self._skipped = self.start.skipped(epoch)
+        self.batches = self.skipped = self.start.skipped(epoch)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        self.batches = batch + 1 + self._skipped
+        self.batches = batch + 1 + self.skipped
 
     @property
     def cut_short(self) -> bool:

@@ -29,12 +29,19 @@ class Snapshot:
     facts: Mapping[str, Any]
 
 
+def copy_value(variable: keras.Variable) -> np.ndarray:
+    """Return a copy of a variable that training does not change any more."""
+    if keras.backend.backend() == "tensorflow":  # half the time: in Keras's call NumPy prepares a warning
+        return variable.value.numpy()
+    return keras.ops.convert_to_numpy(variable.value)
+
+
 def copy_values(variables: Iterable[keras.Variable]) -> list[np.ndarray]:
     """Return copies of variables that training does not change any more.
 
     NumPy has no bfloat16 or float8 of its own, and safetensors knows none here; float32 holds them all.
     """
-    values = [keras.ops.convert_to_numpy(variable.value) for variable in variables]
+    values = [copy_value(variable) for variable in variables]
     return [value if value.dtype.isbuiltin == 1 else value.astype("float32") for value in values]
 
 
