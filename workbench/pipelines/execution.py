@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import papermill
+from jupyter_client import KernelManager
 from jupyter_client.kernelspec import NoSuchKernel
 from jupyter_core.utils import ensure_event_loop
 from nbclient.exceptions import DeadKernelError
@@ -28,6 +29,7 @@ from workbench.pipelines.failure import (
     StepFailed,
     explain_unwritable,
 )
+from workbench.pipelines.kernel_client import PromptKernelClient
 from workbench.pipelines.notebooks import DEFAULT_KERNEL
 from workbench.pipelines.processes import kill_process, peak_memory
 from workbench.pipelines.saving import SavingManager
@@ -187,6 +189,11 @@ class _Client(PapermillNotebookClient):
 
     def code_cells(self) -> list[Any]:
         return [cell for cell in self.nb.cells if cell.cell_type == "code"]
+
+    def create_kernel_manager(self) -> KernelManager:
+        manager = super().create_kernel_manager()
+        manager.client_factory = PromptKernelClient
+        return manager
 
     def start_new_kernel(self, **options: Any) -> None:
         super().start_new_kernel(**options)
