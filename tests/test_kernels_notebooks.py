@@ -1,6 +1,7 @@
 """Notebooks end in a warm kernel as in a cold one, with papermill and nbclient as they come."""
 
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="warm kernels need Linux")
 
+KERNELS = ("workbench-warm", "python3")
 ENDINGS = {
     "plain": "print('text'); 1 + 1",
     "raises": "print('before')\n1 / 0",
@@ -83,7 +85,7 @@ def normalize(output: nbformat.NotebookNode) -> str:
 @pytest.mark.parametrize("code", ENDINGS.values(), ids=ENDINGS.keys())
 def test_notebook_ends_the_same_in_nbclient(project: Path, code: str) -> None:
     outcomes = []
-    for name in ("workbench-warm", "python3"):
+    for name in KERNELS:
         cells = [nbformat.v4.new_code_cell(code), nbformat.v4.new_code_cell("print('after')")]
         notebook = nbformat.v4.new_notebook(cells=cells)
         client = nbclient.NotebookClient(
@@ -98,28 +100,79 @@ def test_notebook_ends_the_same_in_nbclient(project: Path, code: str) -> None:
     assert warm == cold
 
 
+# Of papermill's own tests, with parameters; left out are those for other languages and networks.
+PAPERMILL_NOTEBOOKS: dict[str, dict[str, object]] = {
+    "broken": {},
+    "broken1": {},
+    "broken2": {},
+    "complex_parameters": {"msg": "Hello", "a": 0.75, "b": ["World"], "c": {"key": [1]}},
+    "line_magic_error": {},
+    "nb_version_4.4": {"var": "It works"},
+    "no_parameters": {"msg": "Hello"},
+    "read_check": {},
+    "report_mode_test": {"a": 0},
+    "result_no_exec": {"foo": 2},
+    "simple_execute": {"msg": 'quote " and \\ and ä'},
+    "sysexit": {},
+    "sysexit0": {},
+    "sysexit1": {},
+    "systemexit": {},
+    "test_autosave": {},
+    "test_logging": {},
+    "test_notebooknode_io": {},
+}
+
+
 @pytest.mark.parametrize("name", ["plain", "raises", "system exit", "killed", "interrupted", "bash"])
 def test_notebook_ends_the_same_in_papermill(write_notebook: Callable, project: Path, name: str) -> None:
     path = write_notebook("n.ipynb", "amount: int = 1", "print(amount)", ENDINGS[name], "print('after')")
-    outcomes = []
-    for kernel in ("workbench-warm", "python3"):
-        output = project / f"{kernel}.ipynb"
-
-        def run(output: Path = output, kernel: str = kernel) -> None:
-            papermill.execute_notebook(
-                str(path),
-                str(output),
-                {"amount": 5},
-                kernel_name=kernel,
-                progress_bar=False,
-                cwd=str(project),
-            )
-
-        try:
-            ended = outcome(run, nbformat.v4.new_notebook())[0]
-        finally:
-            saved = nbformat.read(output, as_version=4)
-        sources = [cell.source for cell in saved.cells if cell.cell_type == "code"]
-        outcomes.append((ended, sources, [shown(cell) for cell in saved.cells]))
-    warm, cold = outcomes
+    warm, cold = (run_by_papermill(path, {"amount": 5}, kernel, project) for kernel in KERNELS)
     assert warm == cold
+
+
+@pytest.mark.parametrize("name", PAPERMILL_NOTEBOOKS)
+def test_notebook_of_papermills_tests_ends_the_same(project: Path, name: str) -> None:
+    path = Path(papermill.__file__).parent / "tests" / "notebooks" / f"{name}.ipynb"
+    if not path.is_file():
+        pytest.skip("this papermill came without its tests")
+    warm, cold = (run_by_papermill(path, PAPERMILL_NOTEBOOKS[name], kernel, project) for kernel in KERNELS)
+    assert warm == cold
+
+
+def run_by_papermill(path: Path, parameters: dict, kernel: str, project: Path) -> tuple:
+    """Return how a notebook ended, and the cells and outputs of what papermill saved."""
+    output = project / f"{kernel}.ipynb"
+
+    def run() -> None:
+        papermill.execute_notebook(
+            str(path), str(output), parameters, kernel_name=kernel, progress_bar=False, cwd=str(project),
+            autosave_cell_every=1,
+        )  # fmt: skip
+
+    try:
+        ended = outcome(run, nbformat.v4.new_notebook())[0]
+    finally:
+        saved = nbformat.read(output, as_version=4)
+    sources = [cell.source for cell in saved.cells if cell.cell_type == "code"]
+    return ended, sources, [shown(cell) for cell in saved.cells]
+
+
+COMMANDS = {
+    "jupyter execute": ["jupyter_core", "execute", "--inplace"],
+    "nbval": ["pytest", "-p", "no:cacheprovider", "--nbval"],
+    "papermill": ["papermill", "--no-progress-bar"],
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_other_clients_start_the_kernel_that_a_notebook_names(project: Path, name: str) -> None:
+    cell = nbformat.v4.new_code_cell("import sys\nprint('numpy' in sys.modules)", execution_count=1)
+    cell.outputs = [nbformat.v4.new_output("stream", text="True\n")]  # which nbval compares with
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    notebook.metadata["kernelspec"] = {"name": "workbench-warm", "display_name": "", "language": "python"}
+    nbformat.write(notebook, "n.ipynb")
+    arguments = ["n.ipynb", "n.ipynb"] if name == "papermill" else ["n.ipynb"]
+    done = subprocess.run([sys.executable, "-m", *COMMANDS[name], *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (cell,) = nbformat.read("n.ipynb", as_version=4).cells
+    assert cell.outputs[0].text == "True\n"
