@@ -1,6 +1,6 @@
 """What a pipeline costs beside its cells, against tools for the same.
 
-    python benchmarks/pipelines.py [nothing] [scale] [parallel] [overhead] [--rounds N]
+    python benchmarks/pipelines.py [nothing] [scale] [parallel] [saving] [overhead] [--rounds N]
 
 nothing   `workbench run` of five notebooks of which nothing changed, as a whole process: within 0.35 s, and
           at least 5 times faster than the fastest of `ploomber build`, `dvc repro` and `snakemake`
@@ -8,6 +8,8 @@ scale     `workbench run --dry-run` of 100, 1,000 and 10,000 finished steps, who
           under 2 s, and a further step costs what it did
 parallel  eight independent notebooks that compute in one thread: at least 1.8 times faster than papermill,
           one after the other
+saving    a notebook with 20 MB of outputs whose cell prints 20 lines a second: saving it takes at most 5 % of
+          the time; papermill, which saves every 30 s, is timed beside it
 overhead  what the runner adds to a step beside the kernel's start and the cells: under 50 ms, against
           nbclient
 
@@ -140,6 +142,33 @@ def measure_parallel(folder: Path, rounds: int) -> list[Check]:
     return [(f"eight notebooks: {ratio:.2f} x faster than papermill", ">= 1.8 x", ratio >= 1.8)]
 
 
+def measure_saving(folder: Path, rounds: int) -> list[Check]:
+    """Run a large notebook that prints for a while, and take what saving it takes from the runner."""
+    steps = {"large": {"notebook": "notebooks/n0.ipynb"}}
+    chatter = "import time\nfor line in range(300):\n    print(line, flush=True)\n    time.sleep(0.05)"
+    project = make_project(folder, [f"print('x' * 20_000_000)\n{chatter}"], {"steps": steps}, run_dir=False)
+    own = "import time\nimport workbench as wb\nfrom workbench.pipelines import saving\nsavers = []\n"
+    own += "make = saving.NotebookSaver\n"
+    own += "saving.NotebookSaver = lambda *given: savers.append(make(*given)) or savers[-1]\n"
+    own += "state = wb.run_pipeline('p')\nassert not state.failed\n"
+    own += "print(savers[0].spent, state['large'].seconds)"
+    peer = "import time, papermill\nbegan = time.perf_counter()\n"
+    peer += "papermill.execute_notebook('notebooks/n0.ipynb', 'out.ipynb', progress_bar=False)\n"
+    peer += "print(time.perf_counter() - began)"
+    shares, seconds, peers = [], [], []
+    for _ in range(min(rounds, 3)):
+        shutil.rmtree(project / "runs", ignore_errors=True)
+        spent, took = map(float, call(project, sys.executable, "-c", own).split())
+        shares.append(spent / took)
+        seconds.append(took)
+        peers.append(float(call(project, sys.executable, "-c", peer).split()[-1]))
+        print(
+            json.dumps({"share": round(shares[-1], 4), "seconds": took, "papermill": peers[-1]}), flush=True
+        )
+    share, took, other = map(statistics.median, (shares, seconds, peers))
+    return [(f"saving: {share:.1%} of {took:.1f} s; papermill {other:.1f} s", "<= 5 %", share <= 0.05)]
+
+
 def measure_overhead(folder: Path, rounds: int) -> list[Check]:
     """Run small notebooks one after the other, and compare with nbclient, which starts the same kernels.
 
@@ -179,6 +208,7 @@ MEASURES: dict[str, Callable[[Path, int], list[Check]]] = {
     "nothing": measure_nothing,
     "scale": measure_scale,
     "parallel": measure_parallel,
+    "saving": measure_saving,
     "overhead": measure_overhead,
 }
 

@@ -290,7 +290,8 @@ def test_saver_bounds_its_share_and_saves_what_came_during_a_rest(tmp_path: Path
         saver._timer = None  # of the event loop, which does not run here
         saver.note_change()
         saves += saver.spent > before
-    assert saver.spent / now <= 0.06
+    saver.save()  # at the end
+    assert saver.spent / now <= 0.05
     assert saves >= 10
     assert nbformat.read(tmp_path / "n.ipynb", as_version=4) == nbformat.v4.new_notebook()
 

@@ -19,7 +19,8 @@ class NotebookSaver:
     """Writes a notebook when it changed, and then rests in proportion to how long that took.
 
     A long notebook is thus written less often, and one that prints a line a second is not written each time
-    for that line. What changes during a rest is written at its end, also while nothing more is printed.
+    for that line. What changes during a rest is written at its end, also while nothing more is printed. All
+    saves together, with the one that will come at the end, stay within `SHARE` of the time.
 
     Args:
         notebook: The notebook, which others change.
@@ -32,6 +33,7 @@ class NotebookSaver:
         self.spent = 0.0  # seconds of saving
         self._path = path
         self._clock = clock
+        self._began = clock()
         self._due = -float("inf")
         self._timer: Any = None
 
@@ -53,8 +55,10 @@ class NotebookSaver:
         began = self._clock()
         write_text(self._path, nbformat.v4.writes(self.notebook))
         ended = self._clock()
-        self.spent += ended - began
-        self._due = ended + max(SHORTEST_REST, (ended - began) * (1 - SHARE) / SHARE)
+        took = ended - began
+        self.spent += took
+        rest = max(SHORTEST_REST, took * (1 - SHARE) / SHARE)
+        self._due = max(ended + rest, self._began + (self.spent + 2 * took) / SHARE)
 
 
 class SavingManager(NotebookExecutionManager):
