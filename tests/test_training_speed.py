@@ -88,6 +88,18 @@ def test_choice_is_kept_for_the_next_training_and_recorded_in_the_run(long_train
     assert wb.tune_for_this_machine(build(), make_batches(batch_size=16), epochs=2) != first
 
 
+def test_short_training_is_measured_once_and_a_longer_one_looks_for_more(long_training, monkeypatch):
+    _, tried = long_training
+    monkeypatch.setattr(machine_speed, "WORTH_A_PROBE", 1e6)
+    monkeypatch.setattr(machine_speed, "SLOW", 1e-9)  # so that only measuring tells that it is short
+    first = wb.tune_for_this_machine(build(), make_batches(), epochs=2)
+    assert (dict(first.rates), tried) == ({"float32": 100.0}, ["float32"])
+    assert wb.tune_for_this_machine(build(), make_batches(), epochs=3) == first
+    assert tried == ["float32"]
+    wb.tune_for_this_machine(build(), make_batches(), epochs=10**8)
+    assert tried[1:3] == ["float32", "bfloat16"]
+
+
 def test_training_that_is_done_again_takes_the_way_that_it_is_told(long_training, monkeypatch):
     told = {"precision": "mixed_bfloat16", "jit_compile": False, "steps_per_execution": 4, "why": "as before"}
     monkeypatch.setenv("WORKBENCH_SPEED", json.dumps(told))

@@ -34,6 +34,7 @@ COMPILATION = 30.0  # seconds that XLA may take for a large network, and for eac
 GAIN = 1.1  # times faster that another precision or a compilation must be to be chosen
 LONGEST_CALL = 0.25  # seconds; the buttons of the panel and a checkpoint wait for the end of a call
 MOST_STEPS = 32
+TOO_SHORT = "the training is too short to look for more"
 _TIMED = 0.8  # seconds in which a way is timed
 _BF16 = ("avx512_bf16", "amx_bf16")  # instructions without which bfloat16 is slower than float32
 
@@ -100,15 +101,24 @@ def tune_for_this_machine(
     plain.apply(model)
     file = _file(model, batches)
     told = json.loads(os.environ[VARIABLE]) if VARIABLE in os.environ else None
-    known = (run.details.get("speed") if run else None) or told or read_json(file)
+    known = (run.details.get("speed") if run else None) or told or _recall(file, batches.samples * epochs)
     speed = Speed(**known) if known else _Probe(model, batches, epochs, plain).choose()
-    if not known and len(speed.rates) > 1:
+    if not known and speed.rates:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_json(file, dataclasses.asdict(speed))
     speed.apply(model)
     if run:
         run.record(speed=dataclasses.asdict(speed))
     return speed
+
+
+def _recall(file: Path, samples: int) -> dict[str, Any] | None:
+    """Return the choice that a file keeps, unless a training of so many samples deserves a better look."""
+    kept = read_json(file)
+    if kept is None:
+        return None
+    (rate, *others) = kept["rates"].values()
+    return kept if others or samples / rate < WORTH_A_PROBE else None
 
 
 def has_bfloat16_instructions() -> bool:
@@ -133,14 +143,13 @@ class _Probe:
         seconds = PASSES_OF_TRAINING * (flops or math.inf) * self.batches.samples * self.epochs / SLOW
         if seconds < WORTH_A_PROBE:
             steps = 1 << max(0, min(MOST_STEPS // 2, self._count() // 4).bit_length() - 1)
-            why = "the training is too short to look for more"
-            return replace(self.plain, steps_per_execution=steps, why=why)
+            return replace(self.plain, steps_per_execution=steps, why=TOO_SHORT)
         with _unchanged(self.model):
             rate = self._try(self.plain)
             fastest = replace(self.plain, steps_per_execution=self._steps_a_call(rate), rates=self.rates)
             seconds = self.batches.samples * self.epochs / rate
             if keras.backend.backend() != "tensorflow" or seconds < WORTH_A_PROBE:
-                return replace(fastest, why=f"{seconds:.0f} s of training are too short to look for more")
+                return replace(fastest, why=TOO_SHORT)
             began = time.perf_counter()
             for change, expected in self._changes():
                 if time.perf_counter() - began + expected < PROBE_SHARE * seconds:
