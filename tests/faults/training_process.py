@@ -99,7 +99,7 @@ def train(
     else:
         rate = build_schedule("cosine", 0.002, steps, warmup=0.1)
     network.compile(
-        keras.optimizers.Adam(rate),
+        keras.optimizers.Adam(rate, gradient_accumulation_steps=3 if name == "resnet" else None),
         "sparse_categorical_crossentropy",
         metrics=["accuracy"],
         steps_per_execution=4,
