@@ -35,7 +35,8 @@ def test_shape_is_short_and_titled(path: Path) -> None:
     assert 12 <= len(cells) <= 20
     assert re.match(r"# .+\n\n.+\?\n?", cells[0].source), "a title and a question come first"
     for cell in code_cells(path):
-        assert len(cell.source.splitlines()) <= 15, cell.id
+        most = 20 if cell.id == "parameters" else 15  # one line each, to be looked up rather than read
+        assert len(cell.source.splitlines()) <= most, cell.id
         assert not re.search(r"^class ", cell.source, re.M), cell.id
 
 
@@ -107,7 +108,10 @@ def prepared(workplace: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def trained(workplace: Path, prepared: Any) -> Any:
-    return execute(workplace, "train_cnn", "trained", dataset="run:prepared", epochs=2)
+    augmentation = ["crop", "colour"]
+    return execute(
+        workplace, "train_cnn", "trained", dataset="run:prepared", epochs=2, augmentation=augmentation
+    )
 
 
 def test_prepared_data_are_those_of_the_catalog(prepared: Any) -> None:
@@ -175,6 +179,9 @@ def test_finetuning_learns_from_a_few_reviews(workplace: Path) -> None:
         wb.load_dataset("reviews")
     except OfflineError as error:
         pytest.skip(f"needs a package index once: {error}")
-    run = execute(workplace, "finetune_text", "finetuned", max_samples=120, epochs=1, max_length=16)
+    settings = dict(
+        max_samples=120, epochs=1, max_length=16, token_dropout=0.1, accumulation=2, batch_size=16
+    )
+    run = execute(workplace, "finetune_text", "finetuned", **settings)
     assert run.status == "finished"
     assert len(wb.read_predictions(run.path).labels) == run.dataset["sizes"]["test"]

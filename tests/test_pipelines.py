@@ -140,6 +140,7 @@ def test_comments_spacing_and_quotes_do_not_change_normalized_code() -> None:
         ({"steps": {"a": {"notebook": "notebooks/work.ipynb", "matrix": {"amount": []}}}}, "at least one"),
         ({"steps": {"a": {"notebook": "notebooks/work.ipynb", "matrix": {"amount": [1, 1]}}}}, "twice"),
         ({"steps": {"a": {"notebook": "notebooks/work.ipynb", "threads": 0}}}, "whole number"),
+        ({"steps": {"a": {"notebook": "notebooks/work.ipynb", "deterministic": 1}}}, "true or false"),
     ],
 )
 def test_run_of_a_bad_pipeline_ends_with_status_2_and_one_message(
@@ -329,6 +330,17 @@ def test_step_runs_with_the_threads_of_the_pipeline(write_notebook: Writer, writ
     (step,) = run_pipeline(load_pipeline(pipeline)).steps
     assert step.state == "done"
     assert open_run(step.folder).details["provenance"]["threads"]["OMP_NUM_THREADS"] == "1"
+
+
+def test_steps_are_deterministic_unless_the_pipeline_or_the_step_says_otherwise(
+    write_notebook: Writer, write_pipeline: Writer
+) -> None:
+    write_notebook("work.ipynb", PARAMETERS, RECORD)
+    for settings, expected in (({}, True), ({"deterministic": False}, False)):
+        step = {"notebook": "notebooks/work.ipynb"}
+        pipeline = write_pipeline({**settings, "steps": {"a": step, "b": step | {"deterministic": True}}})
+        runs = [open_run(step.folder) for step in run_pipeline(load_pipeline(pipeline)).steps]
+        assert [run.details["provenance"]["deterministic"] for run in runs] == [expected, True]
 
 
 def test_ctrl_c_ends_the_kernel_saves_the_notebook_and_exits_130(

@@ -157,7 +157,9 @@ def test_markdown_comments_outputs_and_ids_do_not_count(helped: Path, project: P
     assert [name for name, mark in fingerprints().items() if mark != before[name]] == ["without"]
 
 
-@pytest.mark.parametrize("change", [{"threads": 1}, {"env": {"A": 1}}, {"parameters": {"amount": 2}}])
+@pytest.mark.parametrize(
+    "change", [{"threads": 1}, {"deterministic": False}, {"env": {"A": 1}}, {"parameters": {"amount": 2}}]
+)
 def test_threads_environment_and_parameters_count_and_timeout_and_retries_do_not(
     helped: Path, write_pipeline: Writer, change: dict[str, object]
 ) -> None:

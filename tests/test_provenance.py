@@ -1,6 +1,8 @@
 """What is recorded of the code that a run was made with."""
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -48,3 +50,20 @@ def test_changed_code_is_one(repository: Path, name: str) -> None:
 
 def test_no_repository_has_no_state(tmp_path: Path) -> None:
     assert git_state(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "code", "expected"),
+    [
+        ("1", "", True),
+        ("0", "", False),
+        ("1", "import tensorflow", True),
+        ("0", "import tensorflow as tf; tf.config.experimental.enable_op_determinism()", True),
+    ],
+)
+def test_determinism_is_known_however_tensorflow_was_told(setting: str, code: str, expected: bool) -> None:
+    script = f"{code}\nfrom workbench.provenance import is_deterministic\nprint(is_deterministic())"
+    environment = os.environ | {"TF_DETERMINISTIC_OPS": setting}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == str(expected)

@@ -12,10 +12,11 @@ RECORDED_PACKAGES = (
     "workbench", "keras", "keras-hub", "tensorflow", "jax", "torch", "numpy", "pandas", "pyarrow",
     "pillow", "scikit-learn", "plotly", "papermill", "ipykernel", "jupyterlab",
 )  # fmt: skip
+DETERMINISM_VARIABLE = "TF_DETERMINISTIC_OPS"  # TensorFlow reads it when it runs its first operation
 
 
 def collect_provenance(root: Path) -> dict[str, Any]:
-    """Return the git state of `root`, the versions of Python and packages, backend and machine."""
+    """Return the git state of `root`, versions of Python and packages, backend, machine and its settings."""
     return {
         "git": git_state(root),
         "python": platform.python_version(),
@@ -23,6 +24,7 @@ def collect_provenance(root: Path) -> dict[str, Any]:
         "backend": keras_backend(),
         "machine": machine(),
         "threads": thread_settings(),
+        "deterministic": is_deterministic(),
     }
 
 
@@ -74,6 +76,17 @@ def thread_settings() -> dict[str, str]:
     """Return the thread counts that were fixed in the environment of this process."""
     names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
     return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def is_deterministic() -> bool:
+    """Tell whether TensorFlow uses only operations that give the same bits every time, without importing it.
+
+    It was told by its variable, as in pipelines, or by `tf.config.experimental.enable_op_determinism()`.
+    """
+    config = sys.modules.get("tensorflow.python.framework.config")
+    if config is not None:
+        return config.is_op_determinism_enabled()
+    return os.environ.get(DETERMINISM_VARIABLE, "").lower() in ("1", "true")
 
 
 def _changes(root: Path) -> list[str]:

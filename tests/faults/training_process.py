@@ -63,17 +63,18 @@ def make_texts() -> tuple[Split, object]:
 
 
 def build_image_network(name: str, split: Split) -> keras.Model:
-    """Put augmentation before a network and dropout behind it, with draws from the global seed."""
+    """Put augmentation before a network or into it, and dropout behind it, most with the global seed."""
     image = keras.Input(split.x.shape[1:], dtype="uint8")
     x = layers.RandomFlip("horizontal")(image)
-    x = wb.build_model(name, split.x.shape[1:], CLASSES)(x)
+    augmentation = ("flip", "crop", "colour") if name == "cnn" else ()
+    x = wb.build_model(name, split.x.shape[1:], CLASSES, augmentation)(x)
     return keras.Model(image, layers.Dense(CLASSES, "softmax")(layers.Dropout(0.2)(x)))
 
 
 def build_text_network(tokenizer: object) -> keras.Model:
     from workbench.models import text
 
-    encoder = text.build_encoder("small-transformer", tokenizer)
+    encoder = text.build_encoder("small-transformer", tokenizer, token_dropout=0.1)
     x = layers.GlobalAveragePooling1D()(encoder.output, mask=encoder.input["padding_mask"])
     return keras.Model(encoder.input, layers.Dense(CLASSES, "softmax")(layers.Dropout(0.2)(x)))
 
@@ -98,7 +99,7 @@ def train(
     else:
         rate = build_schedule("cosine", 0.002, steps, warmup=0.1)
     network.compile(
-        keras.optimizers.Adam(rate),
+        keras.optimizers.Adam(rate, gradient_accumulation_steps=3 if name == "resnet" else None),
         "sparse_categorical_crossentropy",
         metrics=["accuracy"],
         steps_per_execution=4,

@@ -1,12 +1,17 @@
 """A small residual network."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import KerasTensor, layers
 
+from workbench.models.augmentation import augment_images
 from workbench.models.images import require_images
 
 
-def build_resnet(input_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
+def build_resnet(
+    input_shape: tuple[int, int, int], num_classes: int, augmentation: Sequence[str] = (), seed: int = 0
+) -> keras.Model:
     """Build three stages of residual blocks; each halves the image and doubles the width.
 
     He et al. 2015 (https://arxiv.org/abs/1512.03385), section 4.2: their network for CIFAR-10 with
@@ -17,13 +22,16 @@ def build_resnet(input_shape: tuple[int, int, int], num_classes: int) -> keras.M
     Args:
         input_shape: (height, width, channels) of raw uint8 images of any size.
         num_classes: How many probabilities come out.
+        augmentation: Some of "flip", "crop" and "colour"; see `workbench.models.augmentation`.
+        seed: Of the augmentation.
 
     Raises:
-        WorkbenchError: The shape is no image's.
+        WorkbenchError: The shape is no image's, or there is no such augmentation.
     """
     require_images(input_shape, smallest=1)
     image = keras.Input(input_shape, name="image")
     x = layers.Rescaling(1 / 255)(image)
+    x = augment_images(x, augmentation, seed)
     x = _convolve(x, 16, strides=2)
     for filters, strides in ((16, 1), (32, 2), (64, 2)):
         x = _residual_block(x, filters, strides)

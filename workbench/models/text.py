@@ -14,6 +14,7 @@ import numpy as np
 
 from workbench.datasets import Split, load_catalog, load_weights
 from workbench.errors import OfflineError, WorkbenchError
+from workbench.models.augmentation import drop_tokens
 from workbench.runs import resolve_path, show_path
 
 if TYPE_CHECKING:
@@ -81,7 +82,13 @@ def tokenize_split(tokenizer: "Tokenizer", split: Split) -> Split:
 
 
 def build_encoder(
-    encoder: str, tokenizer: "Tokenizer", *, frozen_layers: int = 0, lora_rank: int = 0
+    encoder: str,
+    tokenizer: "Tokenizer",
+    *,
+    frozen_layers: int = 0,
+    lora_rank: int = 0,
+    token_dropout: float = 0.0,
+    seed: int = 0,
 ) -> keras.Model:
     """Build a model that turns the tokens of a text into vectors.
 
@@ -96,6 +103,9 @@ def build_encoder(
         lora_rank: Rank of the matrices that are trained beside the attention's queries and values, in
             place of all other weights of the encoder (Hu et al. 2021,
             https://arxiv.org/abs/2106.09685); 0 to train the weights.
+        token_dropout: The part of the words' tokens that is hidden while training: [MASK] stands in their
+            place, or [PAD] where the vocabulary has no [MASK].
+        seed: Of the token dropout.
 
     Raises:
         OfflineError: The pretrained model must be fetched and cannot be.
@@ -111,7 +121,8 @@ def build_encoder(
     _choose_trained_weights(backbone, frozen_layers, lora_rank)
     inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "padding_mask")}
     one_segment = keras.ops.zeros_like(inputs["token_ids"])  # BERT can also take pairs of texts
-    vectors = backbone({**inputs, "segment_ids": one_segment})["sequence_output"]
+    token_ids = _hide_tokens(inputs["token_ids"], tokenizer, token_dropout, seed)
+    vectors = backbone({**inputs, "token_ids": token_ids, "segment_ids": one_segment})["sequence_output"]
     return keras.Model(inputs, vectors, name="encoder")
 
 
@@ -187,6 +198,16 @@ def _choose_trained_weights(backbone: "BertBackbone", frozen_layers: int, lora_r
     for parts in [embeddings, *zip(backbone.transformer_layers)][:frozen_layers]:
         for part in parts:
             part.trainable = False
+
+
+def _hide_tokens(
+    token_ids: keras.KerasTensor, tokenizer: "Tokenizer", rate: float, seed: int
+) -> keras.KerasTensor:
+    replacement = tokenizer.token_to_id("[MASK]")
+    if replacement is None:
+        replacement = tokenizer.token_to_id("[PAD]")
+    ends = [tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]")]
+    return drop_tokens(token_ids, rate, replacement, ends, seed)
 
 
 def _pretrained(encoder: str) -> Path:

@@ -17,12 +17,13 @@ from workbench.pipelines.notebooks import Notebook, read_notebook
 from workbench.pipelines.overrides import Overrides, check_overrides, override_values
 from workbench.pipelines.spec import Pipeline, Step, StepIndex, find_references
 from workbench.pipelines.suggest import suggest
+from workbench.provenance import DETERMINISM_VARIABLE
 from workbench.runs import project_root, show_path
 
 DEFAULT_THREADS = 2
 _NAME = re.compile(r"[A-Za-z]\w*")
-_PIPELINE_KEYS = ("name", "title", "parameters", "threads", "steps")
-_STEP_KEYS = ("notebook", "parameters", "matrix", "threads", "timeout", "retries", "env")
+_PIPELINE_KEYS = ("name", "title", "parameters", "threads", "deterministic", "steps")
+_STEP_KEYS = ("notebook", "parameters", "matrix", "threads", "deterministic", "timeout", "retries", "env")
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML has it
 
 
@@ -134,6 +135,9 @@ def _settings(entry: dict[str, Any], pipeline: dict[str, Any], where: str) -> di
     threads = entry.get("threads", pipeline.get("threads", DEFAULT_THREADS))
     if not _is_count(threads, 1):
         raise WorkbenchError(f"`threads` of {where} is {threads!r}.\nGive a whole number from 1 up.")
+    deterministic = entry.get("deterministic", pipeline.get("deterministic", True))
+    if not isinstance(deterministic, bool):
+        raise WorkbenchError(f"`deterministic` of {where} is {deterministic!r}.\nGive true or false.")
     retries = entry.get("retries", 0)
     if not _is_count(retries, 0):
         raise WorkbenchError(f"`retries` of {where} is {retries!r}.\nGive a whole number from 0 up.")
@@ -147,6 +151,7 @@ def _settings(entry: dict[str, Any], pipeline: dict[str, Any], where: str) -> di
         for key, value in _mapping(entry, "env", where).items()
         if _is_plain(key, value, where)
     }
+    env = {DETERMINISM_VARIABLE: str(int(deterministic))} | env
     return {"threads": threads, "timeout": timeout, "retries": retries, "env": env}
 
 

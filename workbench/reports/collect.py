@@ -15,7 +15,7 @@ from workbench.runs import RUN_FILE, STATE_FILE, RunRecord, open_run, read_json,
 
 DATA_CARD = "artifacts/data_card.json"
 SUMMARY = "summary"  # the table that makes a run an evaluation
-_ENVIRONMENT = ("python", "backend", "packages", "machine", "threads")  # of the provenance
+_ENVIRONMENT = ("python", "backend", "packages", "machine", "threads", "deterministic")  # of the provenance
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ _NOT_CODE = (
     "threads",
     "env",
 )  # of a fingerprint
-_ENVIRONMENT = ("python", "backend", "packages", "machine", "threads")  # of the provenance
+_ENVIRONMENT = ("python", "backend", "packages", "machine", "threads", "deterministic")  # of the provenance
 
 
 def build_manifest(report: Report) -> dict[str, Any]:

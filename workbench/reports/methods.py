@@ -88,7 +88,8 @@ def _machine(report: Report) -> Iterator[str]:
         yield (
             f"Computed with Python {facts['python']}, {versions} (backend {facts['backend']}) on "
             f"{machine['processor']} with {machine['cores']} cores and {machine['memory']}"
-            + (f", {threads} threads a step." if threads else ".")
+            + (f", {threads} threads a step" if threads else "")
+            + (", with deterministic operations." if facts.get("deterministic") else ".")
         )
     commits = [
         git["commit"][:10] + (" with uncommitted changes" if git["dirty"] else "") for git in report.commits

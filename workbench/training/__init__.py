@@ -13,6 +13,7 @@ from workbench.training.diagnosis import Diagnosis, Probe, Thresholds
 from workbench.training.event_logger import EventLogger
 from workbench.training.layers import LayerMeter
 from workbench.training.machine_speed import Speed, tune_for_this_machine
+from workbench.training.memory import MemoryGuard
 from workbench.training.position import Position
 from workbench.training.steering import Steering
 
@@ -93,6 +94,7 @@ def callbacks(
         EventLogger(run.log, position, size, first, steering, costs),
         checkpoint,
         layers,
+        MemoryGuard(position, batches),
         Diagnosis(run.log, samples, thresholds, steering, position.start, batches),
     ]
 

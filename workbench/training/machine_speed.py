@@ -20,6 +20,7 @@ from workbench.provenance import machine, package_versions, thread_settings
 from workbench.runs import Run, read_json, write_json
 from workbench.training.callback_state import read_random_state, restore_random_state
 from workbench.training.flops import PASSES_OF_TRAINING, count_flops
+from workbench.training.memory import describe_exhaustion, is_exhaustion
 from workbench.training.resume_key import digest_model
 from workbench.training.snapshot import copy_values
 
@@ -94,6 +95,9 @@ def tune_for_this_machine(
         epochs: How often.
         run: Where the choice is recorded, as `speed`; a run that goes on keeps what it has recorded.
 
+    Raises:
+        WorkbenchError: A batch does not fit into memory.
+
     Example:
         print(wb.tune_for_this_machine(network, train, epochs, run))
     """
@@ -145,7 +149,7 @@ class _Probe:
             steps = 1 << max(0, min(MOST_STEPS // 2, self._count() // 4).bit_length() - 1)
             return replace(self.plain, steps_per_execution=steps, why=TOO_SHORT)
         with _unchanged(self.model):
-            rate = self._try(self.plain)
+            rate = self._try_first()
             fastest = replace(self.plain, steps_per_execution=self._steps_a_call(rate), rates=self.rates)
             seconds = self.batches.samples * self.epochs / rate
             if keras.backend.backend() != "tensorflow" or seconds < WORTH_A_PROBE:
@@ -159,6 +163,15 @@ class _Probe:
         gain = self.rates[fastest.way] / rate
         why = f"{gain:.1f} times as fast as {self.plain.way}" if gain > 1 else "nothing else is much faster"
         return replace(fastest, why=why)
+
+    def _try_first(self) -> float:
+        """Try the plain way, which a training would take too if nothing else were tried."""
+        try:
+            return self._try(self.plain)
+        except Exception as error:
+            if is_exhaustion(error):
+                raise describe_exhaustion(self.model, self.batches) from error
+            raise
 
     def _changes(self) -> Iterator[tuple[dict[str, Any], float]]:
         """Yield what is worth a try, one after the other, and seconds that it may take."""

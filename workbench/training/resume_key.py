@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from workbench.datasets.batches import Batches
-from workbench.provenance import thread_settings
+from workbench.provenance import is_deterministic, thread_settings
 from workbench.runs import Run
 from workbench.training.snapshot import digest_arrays
 
@@ -35,6 +35,7 @@ def resume_key(model: keras.Model, run: Run, batches: Batches | None) -> Key:
         "seed": run.parameters.get("seed"),
         "precision": keras.config.dtype_policy().name,
         "threads": [thread_settings(), len(os.sched_getaffinity(0)), keras.backend.backend()],
+        "deterministic": is_deterministic(),
     }
     return {name: _digest(part) for name, part in parts.items()}
 

@@ -108,7 +108,13 @@ def _run_nbval(copy: Path, sanitize: Path, run: Mapping[str, Any]) -> subprocess
     threads = dict.fromkeys(_THREADS, str(run["threads"])) if run["threads"] else {}
     beside = str(resolve_path(run["notebook"]).parent)  # modules beside the notebook
     paths = [beside, os.environ.get("PYTHONPATH", "")]
-    env = os.environ | threads | tell_speed(run) | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    env = (
+        os.environ
+        | threads
+        | run["env"]
+        | tell_speed(run)
+        | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    )
     return subprocess.run([*command, str(copy)], env=env, cwd=copy.parent, capture_output=True, text=True)
 
 

@@ -91,6 +91,7 @@ def _step(run: Mapping[str, Any], targets: Mapping[str, list[str]], seeds: Seeds
     if isinstance(parameters.get("seed"), int):
         parameters["seed"] = seeds(parameters["seed"])
     step = {"notebook": run["notebook"], "parameters": parameters, "env": run["env"] | tell_speed(run)}
+    step["deterministic"] = run["environment"].get("deterministic", False)
     return step | ({"threads": run["threads"]} if run["threads"] else {})
 
 
