@@ -170,7 +170,7 @@ def verify(what: str, quick: bool, seeds: str, no_nbval: bool) -> int:
             what, quick=quick, new_seeds=seeds == "new", nbval=not no_nbval, watch=watch, tell=click.echo
         )
     for line in done.attention:
-        click.echo("  ".join(filter(None, (line.verdict, line.step, line.what, line.note))))
+        click.echo(str(line))
     click.echo(f"Manifest {done.subject.digest}")
     click.echo(f"Verified: {done.summary}. Page: {show_path(write_page(done))}")
     return 0 if done.holds else 1
