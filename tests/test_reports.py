@@ -282,6 +282,21 @@ class TestPage:
         run.finish()
         assert "Code 0123456789 with uncommitted changes" in pipeline.build().text
 
+    def test_shows_uncommitted_changes_on_request_and_escaped(self, pipeline: Pipeline) -> None:
+        git = {"commit": "0123456789abcdef", "branch": "main", "dirty": True}
+        for seed in range(2):
+            run = pipeline.add(f"train seed={seed}")
+            run.record(provenance={"git": git})
+            (run.path / "changes.diff").write_text(f"-old\n+{HOSTILE}")
+            run.finish()
+        page = pipeline.build()
+        assert HOSTILE not in page.text
+        assert "workbench report --diff shows them" in page.text
+        page = Page(wb.build_report(pipeline.folder, diff=True))
+        assert f"-old +{HOSTILE}" in page.text
+        assert "Since commit 0123456789 train seed=0, train seed=1" in page.text
+        assert not [tag for tag, _ in page.tags if tag == "img"]
+
     def test_without_a_state_is_refused(self, project: Path) -> None:
         with pytest.raises(WorkbenchError, match=r"(?s)runs/none.*Run the pipeline first"):
             wb.build_report("runs/none")

@@ -21,11 +21,12 @@ from workbench.provenance import git_state
 from workbench.reports.collect import DATA_CARD, Report
 from workbench.reports.figure_data import pack_numbers
 from workbench.reports.privacy import lists_samples
-from workbench.runs import RunRecord, project_root, read_json, resolve_path, show_path
+from workbench.runs import DIFF_FILE, RunRecord, project_root, read_json, resolve_path, show_path
 
 VERSION = 1
 PREDICTIONS = "artifacts/predictions.parquet"
-_RESULTS = ("run.json", "events.jsonl", "executed.ipynb", "artifacts")  # what is final once a run finished
+# What is final once a run has finished.
+_RESULTS = ("run.json", "events.jsonl", "executed.ipynb", DIFF_FILE, "artifacts")
 _NOT_CODE = (
     "parameters",
     "inputs",
