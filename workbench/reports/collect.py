@@ -33,6 +33,7 @@ class ReportedStep:
 
     name: str
     label: str  # the name with its matrix values
+    pipeline: str
     state: str  # as in state.json
     notebook: str
     folder: Path | None  # the run folder; None when nothing has run
@@ -193,7 +194,7 @@ def collect_report(*pipelines: str | Path, text: str | None = None, diff: bool =
     states = [_read_state(pipeline) for pipeline in pipelines]
     several = len(states) > 1
     steps = [
-        _collect_step(f"{state['pipeline']}: {label}" if several else label, entry)
+        _collect_step(f"{state['pipeline']}: {label}" if several else label, state["pipeline"], entry)
         for state in states
         for label, entry in state["steps"].items()
     ]
@@ -222,12 +223,13 @@ def _read_state(pipeline: str | Path) -> dict[str, Any]:
     return state
 
 
-def _collect_step(label: str, entry: dict[str, Any]) -> ReportedStep:
+def _collect_step(label: str, pipeline: str, entry: dict[str, Any]) -> ReportedStep:
     folder = resolve_path(entry["run"]) if entry.get("run") else None
     has_run = folder is not None and (folder / RUN_FILE).is_file()
     return ReportedStep(
         name=entry["step"],
         label=label,
+        pipeline=pipeline,
         state=entry["state"],
         notebook=entry["notebook"],
         folder=folder,

@@ -9,6 +9,7 @@ from typing import Any
 
 from workbench.reports.citations import read_bibliography
 from workbench.reports.collect import Report, ReportedStep, collect_report
+from workbench.reports.costs import collect_costs
 from workbench.reports.exhibits import Exhibits
 from workbench.reports.figures import FigureStore, pack_plotly, page_templates
 from workbench.reports.manifest import build_manifest
@@ -125,6 +126,7 @@ def render_page(report: Report, path: Path, template: str = "", strict: bool = T
         missing=missing,
         bibliography=bibliography,
         methods=write_methods(report),
+        costs=collect_costs(report),
         known_details=_KNOWN_DETAILS,
         own_path=show_path(path),
         built=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
