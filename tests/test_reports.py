@@ -4,6 +4,8 @@ import datetime
 import json
 import re
 import statistics
+import subprocess
+import sys
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
@@ -310,6 +312,13 @@ class TestPage:
         assert "Another title" in page.text
         assert "A small pipeline" not in page.text
         assert [path.name for path in page.path.parent.iterdir()] == ["small.html"]
+
+
+def test_building_does_not_wait_for_pandas_or_a_backend() -> None:
+    heavy = "{'pandas', 'keras', 'scipy', 'sklearn'}"
+    code = f"import sys, workbench.reports.page; print({heavy} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_steps_of_similar_labels_have_different_anchors() -> None:

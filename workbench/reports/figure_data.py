@@ -45,7 +45,7 @@ def pack_numbers(value: Any) -> dict[str, str]:
         numbers.append(np.asarray(values, float).ravel())
     found, every = {"shape": shape.hexdigest()[:16]}, np.concatenate(numbers)
     if len(every) <= MOST_NUMBERS:
-        found["numbers"] = base64.b64encode(zlib.compress(every.astype("<f8").tobytes(), 9)).decode()
+        found["numbers"] = base64.b64encode(zlib.compress(every.astype("<f8").tobytes())).decode()
     return found
 
 
