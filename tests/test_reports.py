@@ -284,6 +284,12 @@ class TestPage:
         run.finish()
         assert "Code 0123456789 with uncommitted changes" in pipeline.build().text
 
+    def test_says_how_to_run_it_again_with_the_parameters_of_the_call(self, pipeline: Pipeline) -> None:
+        pipeline.state["overrides"] = {"epochs": "3", "note": "it's $HOME"}
+        pipeline.add("train").finish()
+        command = """workbench run pipelines/small.yaml -p epochs=3 -p 'note=it'"'"'s $HOME'"""
+        assert command in pipeline.build().text
+
     def test_shows_uncommitted_changes_on_request_and_escaped(self, pipeline: Pipeline) -> None:
         git = {"commit": "0123456789abcdef", "branch": "main", "dirty": True}
         for seed in range(2):

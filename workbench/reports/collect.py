@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import shlex
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -122,6 +123,7 @@ class Report:
     title: str
     pipelines: list[str]  # their names
     files: list[str]  # of the pipelines
+    commands: list[str]  # that ran them, for a shell
     steps: list[ReportedStep]
     settings: Settings = field(default_factory=Settings)
 
@@ -206,6 +208,7 @@ def collect_report(*pipelines: str | Path, text: str | None = None, diff: bool =
         pipelines=[state["pipeline"] for state in states],
         title=settings.title or " · ".join(state["title"] or state["pipeline"] for state in states),
         files=files,
+        commands=[_describe_call(state) for state in states],
         steps=steps,
         settings=settings,
     )
@@ -221,6 +224,12 @@ def _read_state(pipeline: str | Path) -> dict[str, Any]:
             "Run the pipeline first (workbench run NAME), then give its folder, such as runs/quickstart."
         )
     return state
+
+
+def _describe_call(state: dict[str, Any]) -> str:
+    """Return the command that ran a pipeline, with the parameters that it was called with."""
+    set_by_hand = [f"-p {shlex.quote(f'{name}={text}')}" for name, text in state.get("overrides", {}).items()]
+    return " ".join(["workbench run", shlex.quote(state["file"]), *set_by_hand])
 
 
 def _collect_step(label: str, pipeline: str, entry: dict[str, Any]) -> ReportedStep:
