@@ -35,8 +35,7 @@ def test_shape_is_short_and_titled(path: Path) -> None:
     assert 12 <= len(cells) <= 20
     assert re.match(r"# .+\n\n.+\?\n?", cells[0].source), "a title and a question come first"
     for cell in code_cells(path):
-        most = 20 if cell.id == "parameters" else 15  # one line each, to be looked up rather than read
-        assert len(cell.source.splitlines()) <= most, cell.id
+        assert len(cell.source.splitlines()) <= 15, cell.id
         assert not re.search(r"^class ", cell.source, re.M), cell.id
 
 

@@ -145,6 +145,8 @@ def test_steps_run_at_once_and_give_what_they_give_one_after_the_other(
     assert [step.state for step in together.steps] == ["done", "done"]
     alone = run_pipeline("small", jobs=1, parameters={"alone": True})
     assert [step.output for step in alone.steps] == [step.output for step in together.steps]
+    state = json.loads((alone.folder / "state.json").read_text())
+    assert state["overrides"] == {"alone": "true"}  # what a report repeats behind -p
 
 
 def test_same_work_is_done_once_for_two_steps(write_steps: Callable[..., None], project: Path) -> None:

@@ -4,6 +4,8 @@ import datetime
 import json
 import re
 import statistics
+import subprocess
+import sys
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
@@ -282,6 +284,27 @@ class TestPage:
         run.finish()
         assert "Code 0123456789 with uncommitted changes" in pipeline.build().text
 
+    def test_says_how_to_run_it_again_with_the_parameters_of_the_call(self, pipeline: Pipeline) -> None:
+        pipeline.state["overrides"] = {"epochs": "3", "note": "it's $HOME"}
+        pipeline.add("train").finish()
+        command = """workbench run pipelines/small.yaml -p epochs=3 -p 'note=it'"'"'s $HOME'"""
+        assert command in pipeline.build().text
+
+    def test_shows_uncommitted_changes_on_request_and_escaped(self, pipeline: Pipeline) -> None:
+        git = {"commit": "0123456789abcdef", "branch": "main", "dirty": True}
+        for seed in range(2):
+            run = pipeline.add(f"train seed={seed}")
+            run.record(provenance={"git": git})
+            (run.path / "changes.diff").write_text(f"-old\n+{HOSTILE}")
+            run.finish()
+        page = pipeline.build()
+        assert HOSTILE not in page.text
+        assert "workbench report --diff shows them" in page.text
+        page = Page(wb.build_report(pipeline.folder, diff=True))
+        assert f"-old +{HOSTILE}" in page.text
+        assert "Since commit 0123456789 train seed=0, train seed=1" in page.text
+        assert not [tag for tag, _ in page.tags if tag == "img"]
+
     def test_without_a_state_is_refused(self, project: Path) -> None:
         with pytest.raises(WorkbenchError, match=r"(?s)runs/none.*Run the pipeline first"):
             wb.build_report("runs/none")
@@ -295,6 +318,13 @@ class TestPage:
         assert "Another title" in page.text
         assert "A small pipeline" not in page.text
         assert [path.name for path in page.path.parent.iterdir()] == ["small.html"]
+
+
+def test_building_does_not_wait_for_pandas_or_a_backend() -> None:
+    heavy = "{'pandas', 'keras', 'scipy', 'sklearn'}"
+    code = f"import sys, workbench.reports.page; print({heavy} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_steps_of_similar_labels_have_different_anchors() -> None:

@@ -22,9 +22,10 @@ from workbench.pipelines import load_pipeline, run_pipeline
 from workbench.reports.manifest import describe_run
 from workbench.reports.seal import DIGEST_SLOT, open_sealed, seal_page
 from workbench.verification import Verification, verify
-from workbench.verification.compare import Pair, compare_runs
+from workbench.verification.compare import compare_runs
 from workbench.verification.conclusions import compare_conclusions
 from workbench.verification.replay import copy_for_replay
+from workbench.verification.spread import Pair, differs_in_seed
 from workbench.verification.state import check_files, check_page
 from workbench.verification.subject import open_subject
 from workbench.verification.verdicts import (
@@ -35,6 +36,7 @@ from workbench.verification.verdicts import (
     WITHIN,
     judge_number,
     measure_noise,
+    measure_noise_left_out,
 )
 
 TRAIN = """
@@ -60,6 +62,7 @@ run.finish(accuracy=accuracy)
 """
 EVALUATE = """
 import pandas as pd
+import plotly.graph_objects as go
 import workbench as wb
 run = wb.start_run(run_dir, parameters=dict(runs=runs), name="evaluate")
 rows = []
@@ -71,7 +74,13 @@ rows.append(("made", "majority class", "baseline", "", None, 0.5, 200))
 table = pd.DataFrame(rows, columns=["dataset", "model", "kind", "run", "seed", "accuracy", "test_samples"])
 run.save_table("summary", table.astype({"seed": "Int64"}))
 run.save_figure("balance", wb.figures.plot_learning_curves({}))
-run.finish(accuracy=float(table.accuracy[:-1].mean()))
+found = table.accuracy[:-1]
+means = {"model": ["net"], "mean": found.mean(), "right": [round(200 * found.sum())]}
+means |= {"reported": f"{found.mean():.5f} of 1", "every_run": " ".join(f"{value:.4f}" for value in found)}
+run.save_table("means", pd.DataFrame(means))
+run.save_figure("means", go.Figure(go.Bar(x=["net", "coin"], y=[found.mean(), 0.5])))
+run.record(verdicts=[f"net reaches {found.mean():.5f}"])
+run.finish(accuracy=float(found.mean()))
 """
 
 
@@ -150,6 +159,32 @@ class TestFull:
         assert re.search(r"predictions of 200 samples \d+ samples are classified differently", drifted)
         assert "outputs of the notebook's cells (nbval) Cell 2" in drifted
 
+    def test_means_and_figures_over_other_seeds_are_within_noise(
+        self, report: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HIDDEN", "1")
+        done = verify(str(report), nbval=False)
+        found = {line.what: line for line in done.lines if line.step == "evaluate"}
+        summary = pd.read_csv(folder_of("evaluate") / "artifacts/tables/summary.csv")
+        noise = measure_noise(summary.accuracy[:3].tolist(), of_mean=True)
+        assert not lines(done, DRIFTED)
+        for cell in ("mean", "right", "reported", "every_run"):
+            assert found[f"table means, row 1, {cell}"].verdict == WITHIN
+        assert found["figure means"].verdict == WITHIN
+        assert "1 of 2 numbers differ, 0 of them by more than noise" in found["figure means"].note
+        assert found["sentence 1"].verdict == WITHIN
+        stated = re.search(r"noise reaches from (\S+) to (\S+), from 3 seeds", found["figure means"].note)
+        fresh = pd.read_csv(Path(found["figure means"].new_run) / "artifacts/tables/summary.csv")
+        width = measure_noise(fresh.accuracy[:3].tolist(), of_mean=True)
+        half = (width.high - width.low) / 2
+        middle = (noise.low + noise.high) / 2
+        assert [float(end) for end in stated.groups()] == pytest.approx(
+            [middle - half, middle + half], rel=1e-4
+        )
+        assert all(
+            line.old_run and line.new_run for line in done.lines if line.step == "evaluate" and line.note
+        )
+
     def test_changed_code_is_not_comparable_and_a_report_alone_is_enough(self, report: Path) -> None:
         Path("runs").rename("elsewhere")
         changed = TRAIN.replace("0.3 *", "0.9 *")
@@ -199,6 +234,13 @@ class TestComparison:
         assert found["accuracy"].verdict == WITHIN
         assert "from 3 seeds" in found["accuracy"].note
         assert found["curve of loss"].verdict == WITHIN
+
+    def test_takes_no_runs_that_differ_in_more_than_their_seed_for_noise(self) -> None:
+        run = {"pipeline": "p", "step": "train", "declared": {"seed": 0, "model": "cnn"}}
+        other_seed = run | {"declared": {"seed": 1, "model": "cnn"}}
+        other_model = run | {"declared": {"seed": 0, "model": "vgg"}}
+        assert differs_in_seed(run, other_seed)
+        assert not differs_in_seed(run, other_model)
 
     def test_takes_run_folders_by_their_labels(self, describe: Callable[..., Any]) -> None:
         old, new = (describe(f"runs/{n}", accuracy=0.9, loss=0.5) for n in range(2))
@@ -365,6 +407,24 @@ class TestVerdicts:
         trials = random.normal(size=(4000, 2, 5))
         held = [measure_noise(list(old), of_mean=True).holds(new.mean()) for old, new in trials]
         assert np.mean(held) == pytest.approx(0.95, abs=0.015)  # four standard errors
+
+    def test_leaving_seeds_out_tells_the_noise_of_a_mean_and_of_a_sum(self) -> None:
+        values = np.array([0.91, 0.94, 0.95, 0.93, 0.97])
+        mean = measure_noise(values.tolist(), of_mean=True)
+        left_out = (values.sum() - values) / 4
+        noise = measure_noise_left_out(values.mean(), values.mean(), left_out.tolist())
+        assert (noise.low, noise.high) == pytest.approx((mean.low, mean.high))
+        total = measure_noise_left_out(values.sum(), values.sum(), (values.sum() - values).tolist())
+        assert (total.low, total.high) == pytest.approx((5 * mean.low, 5 * mean.high))
+
+    def test_leaving_seeds_out_tells_the_noise_of_a_ratio(self) -> None:
+        random = np.random.default_rng(0)
+        held = []
+        for old, new in random.normal(5, 1, size=(2000, 2, 2, 8)):
+            ratios = [up.mean() / down.mean() for up, down in (old, new)]
+            left_out = [new[0][seeds].mean() / new[1][seeds].mean() for seeds in ~np.eye(8, dtype=bool)]
+            held.append(measure_noise_left_out(*ratios, left_out).holds(ratios[1]))
+        assert np.mean(held) == pytest.approx(0.95, abs=0.02)  # four standard errors
 
     def test_one_seed_says_nothing_of_noise(self) -> None:
         assert measure_noise([0.5]) is None

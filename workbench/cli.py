@@ -116,6 +116,7 @@ def stop(run: str, after_epoch: bool) -> int:
 @click.option("-o", "--output", metavar="FILE", help="The file to write; reports/<name>.html by default.")
 @click.option("--text", metavar="FILE", help="Markdown with settings and text; else the one beside PIPELINE.")
 @click.option("--template", default="", metavar="NAME", help="paper, brief, or a Jinja file of your own.")
+@click.option("--diff", is_flag=True, help="Show what was not committed when the runs were made.")
 @click.option("--export", metavar="FOLDER", help="Also write figures, tables, numbers and references there.")
 @click.option(
     "--style", type=click.Choice(["serif", "sans"]), default="serif", help="Letters of these figures."
@@ -125,6 +126,7 @@ def report(
     output: str | None,
     text: str | None,
     template: str,
+    diff: bool,
     export: str | None,
     style: str,
 ) -> int:
@@ -136,8 +138,8 @@ def report(
 
     loaded = [load_pipeline(name) for name in pipelines or [DEFAULT_PIPELINE]]
     folders = [pipeline.folder for pipeline in loaded]
-    if len(loaded) > 1 or output or text or template:
-        written = write_report(*folders, output=output, text=text, template=template)
+    if len(loaded) > 1 or output or text or template or diff:
+        written = write_report(*folders, output=output, text=text, template=template, diff=diff)
     else:
         written = rebuild_report(loaded[0])
     click.echo(f"Report: {show_path(written.path)}\nManifest: {written.digest}")
@@ -170,7 +172,7 @@ def verify(what: str, quick: bool, seeds: str, no_nbval: bool) -> int:
             what, quick=quick, new_seeds=seeds == "new", nbval=not no_nbval, watch=watch, tell=click.echo
         )
     for line in done.attention:
-        click.echo("  ".join(filter(None, (line.verdict, line.step, line.what, line.note))))
+        click.echo(str(line))
     click.echo(f"Manifest {done.subject.digest}")
     click.echo(f"Verified: {done.summary}. Page: {show_path(write_page(done))}")
     return 0 if done.holds else 1

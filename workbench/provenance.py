@@ -1,5 +1,6 @@
 """Where a run's numbers come from: code, packages, machine."""
 
+import difflib
 import json
 import os
 import platform
@@ -13,6 +14,12 @@ RECORDED_PACKAGES = (
     "pillow", "scikit-learn", "plotly", "papermill", "ipykernel", "jupyterlab",
 )  # fmt: skip
 DETERMINISM_VARIABLE = "TF_DETERMINISTIC_OPS"  # TensorFlow reads it when it runs its first operation
+
+MOST_OF_DIFF = 200_000  # characters; what is longer is cut
+_SOURCES = (
+    ".py", ".ipynb", ".yaml", ".yml", ".toml", ".cfg", ".ini", ".lock", ".md", ".bib", ".tex", ".sh",
+    "Makefile",
+)  # fmt: skip
 
 
 def collect_provenance(root: Path) -> dict[str, Any]:
@@ -41,6 +48,30 @@ def git_state(root: Path) -> dict[str, Any] | None:
         "branch": _git(root, "rev-parse", "--abbrev-ref", "HEAD"),
         "dirty": any(not _is_as_committed(root, line) for line in _changes(root)),
     }
+
+
+def collect_diff(root: Path) -> str:
+    """Return what the code of a project differs in from its last commit, as a unified diff.
+
+    Only tracked files inside `root` are in it: sources and texts as git shows them, notebooks by the sources
+    of their cells, without outputs, since these may show data. Other changed files, such as tables, are named
+    at its end, and untracked files are counted. It has at most `MOST_OF_DIFF` characters.
+    """
+    listed = _git(root, "diff", "HEAD", "--name-only", "--no-renames", "--relative", "-z")
+    names = [name for name in (listed or "").split("\0") if name]
+    shown = [name for name in names if name.endswith(_SOURCES) and not (root / name).is_symlink()]
+    notebooks = [name for name in shown if name.endswith(".ipynb")]
+    sources = [name for name in shown if name not in notebooks]
+    plain = ("--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--relative", "--", *sources)
+    parts = [_git(root, "--literal-pathspecs", "diff", "HEAD", *plain)] if sources else []
+    parts += [_diff_notebook(root, name) for name in notebooks]
+    text = "\n".join(filter(None, parts))
+    if len(text) > MOST_OF_DIFF:
+        text = f"{text[:MOST_OF_DIFF]}\n# cut: {len(text) - MOST_OF_DIFF:,} more characters"
+    notes = [f"# changed, and not shown: {name}" for name in names if name not in shown]
+    untracked = len((_git(root, "ls-files", "--others", "--exclude-standard", "-z") or "").split("\0")) - 1
+    notes += [f"# untracked, and not shown: {untracked:,} files"] if untracked else []
+    return "\n".join(filter(None, [text, *notes[:100]]))
 
 
 def package_versions() -> dict[str, str]:
@@ -111,6 +142,27 @@ def _read_cells(notebook: str) -> list[str]:
     return ["".join(cell["source"]) for cell in json.loads(notebook)["cells"] if cell["cell_type"] == "code"]
 
 
+def _diff_notebook(root: Path, name: str) -> str:
+    """Return how the sources of a notebook's cells differ from the last commit."""
+    path = root / name
+    try:
+        before = _list_lines(_git(root, "show", f"HEAD:./{name}"))
+        after = _list_lines(path.read_text(encoding="utf-8") if path.is_file() else None)
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"# changed, and no notebook that can be read: {name}"
+    return "\n".join(difflib.unified_diff(before, after, f"a/{name}", f"b/{name}", lineterm=""))
+
+
+def _list_lines(notebook: str | None) -> list[str]:
+    """Return the lines of all cells, each cell under its kind; none where there is no notebook."""
+    cells = json.loads(notebook)["cells"] if notebook else []
+    return [
+        line
+        for cell in cells
+        for line in (f"# %% [{cell['cell_type']}]", *"".join(cell["source"]).splitlines())
+    ]
+
+
 def _processor() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -124,7 +176,12 @@ def _processor() -> str:
 def _git(root: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", "-C", root, *arguments], capture_output=True, text=True, timeout=10, check=True
+            ["git", "-C", root, *arguments],
+            capture_output=True,
+            encoding="utf-8",
+            errors="backslashreplace",
+            timeout=10,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.errors import WorkbenchError
 from workbench.events import EventLog, read_events, spell, unspell
-from workbench.provenance import collect_provenance
+from workbench.provenance import collect_diff, collect_provenance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 RUN_FILE = "run.json"
 STEP_FILE = "step.json"  # written by the pipeline runner before the kernel starts
 EVENTS_FILE = "events.jsonl"
+DIFF_FILE = "changes.diff"  # what was not committed when the run started, if anything
 CHECKPOINT_FOLDER = "checkpoint"  # what a training needs to go on
 STATE_FILE = "state.json"  # of a pipeline: which run folder is each step's current one
 
@@ -230,7 +231,7 @@ def start_run(
     path = resolve_path(run_dir) if run_dir else _scratch_folder(name, values)
     with contextlib.suppress(FileExistsError):
         path.mkdir(parents=True)
-    provenance = collect_provenance(project_root())
+    provenance, diff = collect_provenance(project_root()), collect_diff(project_root())
     with locked(path / EVENTS_FILE):  # of two processes that claim a folder at once one is refused
         earlier = read_json(path / RUN_FILE) or {}
         _refuse_if_taken(path, earlier)
@@ -245,6 +246,9 @@ def start_run(
             process=process_identity(os.getpid()),
             provenance=provenance,
         )
+        (path / DIFF_FILE).unlink(missing_ok=True)  # of an earlier attempt
+        if diff:
+            write_text(path / DIFF_FILE, diff)
     run.log.write("start", name=name)
     atexit.register(_end_with_process, weakref.ref(run))
     return run

@@ -234,3 +234,22 @@ def test_prints_with_its_figures(page: Any) -> None:
     printed = page.pdf()
     assert printed.count(b"/Subtype /Image") >= 1
     assert page.problems == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_printed_figures_fit_the_paper_and_keep_their_pictures(page: Any, scheme: str) -> None:
+    wait_for_figures(page)
+    page.emulate_media(color_scheme=scheme)
+    pictures = (
+        "[...document.querySelectorAll('.canvas image')].filter((each) => each.getAttribute('href')).length"
+    )
+    wait_until(page, f"{pictures} > 0")
+    widths = "[...document.querySelectorAll('.main-svg')].map((each) => each.getBoundingClientRect().width)"
+    widest = f"Math.max(...{widths})"
+    shown, width = page.evaluate(pictures), page.evaluate(widest)
+    found = f"(dispatchEvent(new Event('beforeprint')), [{pictures}, {widest}])"
+    printed = page.evaluate(found)
+    assert printed[0] == shown
+    assert printed[1] <= 661 < width
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(widest) == width

@@ -56,7 +56,8 @@ def load_pipeline(file: str | Path, overrides: Overrides | None = None) -> Pipel
     check_overrides(source.shown, source.overrides, expanded)
     index = StepIndex(expanded)
     ordered = _order(source.shown, [_link(source.shown, step, index) for step in expanded])
-    return Pipeline(name, str(source.data.get("title", name)), source.path, source.root, ordered)
+    title = str(source.data.get("title", name))
+    return Pipeline(name, title, source.path, source.root, ordered, dict(source.overrides))
 
 
 @dataclass

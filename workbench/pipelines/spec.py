@@ -58,6 +58,7 @@ class Pipeline:
     file: Path
     root: Path  # of the project
     steps: tuple[Step, ...]
+    overrides: dict[str, Any] = field(default_factory=dict)  # parameters that the call set over the file's
 
     @property
     def folder(self) -> Path:

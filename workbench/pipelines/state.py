@@ -1,6 +1,7 @@
 """How a pipeline stands while it runs, and the `state.json` that tells others."""
 
 import dataclasses
+import json
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -128,6 +129,7 @@ class StateWriter:
             "pipeline": pipeline.name,
             "title": pipeline.title,
             "file": self._show(pipeline.file),
+            "overrides": {name: _as_typed(value) for name, value in pipeline.overrides.items()},
             "status": "running" if self._state.running else "ended",
             "process": process_identity(os.getpid()),
             "steps": {step.label: self._entry(step) for step in self._state.steps},
@@ -149,6 +151,11 @@ class StateWriter:
 
     def _show(self, path: Path) -> str:
         return show(path, self._root)
+
+
+def _as_typed(value: Any) -> str:
+    """Return an override as a person types it behind `-p NAME=`."""
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def show(path: Path, root: Path) -> str:

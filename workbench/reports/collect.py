@@ -2,7 +2,8 @@
 
 import datetime
 import json
-from dataclasses import dataclass, field
+import shlex
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,16 @@ from workbench.errors import WorkbenchError
 from workbench.reports.privacy import uses_own_data
 from workbench.reports.settings import Settings, find_text, read_settings
 from workbench.reports.trainings import Training, read_training
-from workbench.runs import RUN_FILE, STATE_FILE, RunRecord, open_run, read_json, resolve_path, show_path
+from workbench.runs import (
+    DIFF_FILE,
+    RUN_FILE,
+    STATE_FILE,
+    RunRecord,
+    open_run,
+    read_json,
+    resolve_path,
+    show_path,
+)
 
 DATA_CARD = "artifacts/data_card.json"
 SUMMARY = "summary"  # the table that makes a run an evaluation
@@ -24,6 +34,7 @@ class ReportedStep:
 
     name: str
     label: str  # the name with its matrix values
+    pipeline: str
     state: str  # as in state.json
     notebook: str
     folder: Path | None  # the run folder; None when nothing has run
@@ -46,6 +57,12 @@ class ReportedStep:
     def is_private(self) -> bool:
         """Whether its data are the user's own."""
         return self.run is not None and uses_own_data(self.run)
+
+    @property
+    def diff(self) -> str:
+        """What was not committed when the run started; empty if all was."""
+        path = self.folder / DIFF_FILE if self.folder else None
+        return path.read_text(encoding="utf-8") if path and path.is_file() else ""
 
     @property
     def is_evaluation(self) -> bool:
@@ -90,6 +107,15 @@ class Environment:
 
 
 @dataclass(frozen=True)
+class Changes:
+    """What was not committed when some runs were made."""
+
+    text: str  # a unified diff
+    commit: str
+    labels: list[str]
+
+
+@dataclass(frozen=True)
 class Report:
     """A pipeline and all its steps, in the order of the pipeline."""
 
@@ -97,6 +123,7 @@ class Report:
     title: str
     pipelines: list[str]  # their names
     files: list[str]  # of the pipelines
+    commands: list[str]  # that ran them, for a shell
     steps: list[ReportedStep]
     settings: Settings = field(default_factory=Settings)
 
@@ -124,6 +151,16 @@ class Report:
                 labels.setdefault(json.dumps(facts), []).append(step.label)
         return [Environment(json.loads(facts), names) for facts, names in labels.items()]
 
+    @property
+    def changes(self) -> list[Changes]:
+        """What was not committed when the runs were made, each different one with the labels of its steps."""
+        labels: dict[tuple[str, str], list[str]] = {}
+        for step in self.steps:
+            if step.run and (diff := step.diff):
+                commit = step.run.details["provenance"]["git"]["commit"]
+                labels.setdefault((diff, commit), []).append(step.label)
+        return [Changes(text, commit, names) for (text, commit), names in labels.items()]
+
     def is_steered(self, run: str) -> bool:
         """Tell whether somebody changed the course of a run, of this pipeline or of another one.
 
@@ -143,7 +180,7 @@ class Report:
         return min((run.details["started"] for run in self.runs), default="")
 
 
-def collect_report(*pipelines: str | Path, text: str | None = None) -> Report:
+def collect_report(*pipelines: str | Path, text: str | None = None, diff: bool = False) -> Report:
     """Read the states of one or several pipelines and every run that they name.
 
     The labels of several pipelines' steps begin with the name of the pipeline.
@@ -151,6 +188,7 @@ def collect_report(*pipelines: str | Path, text: str | None = None) -> Report:
     Args:
         pipelines: `runs/<pipeline>` or its `state.json`, relative to the project root.
         text: The Markdown file with settings and text; by default the one beside the only pipeline.
+        diff: Whether to show what was not committed, even if the settings do not say so.
 
     Raises:
         WorkbenchError: There is no readable `state.json`, or the text has a setting that cannot be.
@@ -158,17 +196,19 @@ def collect_report(*pipelines: str | Path, text: str | None = None) -> Report:
     states = [_read_state(pipeline) for pipeline in pipelines]
     several = len(states) > 1
     steps = [
-        _collect_step(f"{state['pipeline']}: {label}" if several else label, entry)
+        _collect_step(f"{state['pipeline']}: {label}" if several else label, state["pipeline"], entry)
         for state in states
         for label, entry in state["steps"].items()
     ]
     files = [state["file"] for state in states]
     settings = read_settings(find_text(files, text))
+    settings = replace(settings, diff=settings.diff or diff)
     return Report(
         name="+".join(state["pipeline"] for state in states),
         pipelines=[state["pipeline"] for state in states],
         title=settings.title or " · ".join(state["title"] or state["pipeline"] for state in states),
         files=files,
+        commands=[_describe_call(state) for state in states],
         steps=steps,
         settings=settings,
     )
@@ -186,12 +226,19 @@ def _read_state(pipeline: str | Path) -> dict[str, Any]:
     return state
 
 
-def _collect_step(label: str, entry: dict[str, Any]) -> ReportedStep:
+def _describe_call(state: dict[str, Any]) -> str:
+    """Return the command that ran a pipeline, with the parameters that it was called with."""
+    set_by_hand = [f"-p {shlex.quote(f'{name}={text}')}" for name, text in state.get("overrides", {}).items()]
+    return " ".join(["workbench run", shlex.quote(state["file"]), *set_by_hand])
+
+
+def _collect_step(label: str, pipeline: str, entry: dict[str, Any]) -> ReportedStep:
     folder = resolve_path(entry["run"]) if entry.get("run") else None
     has_run = folder is not None and (folder / RUN_FILE).is_file()
     return ReportedStep(
         name=entry["step"],
         label=label,
+        pipeline=pipeline,
         state=entry["state"],
         notebook=entry["notebook"],
         folder=folder,

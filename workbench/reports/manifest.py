@@ -19,12 +19,14 @@ import numpy as np
 from workbench.events import spell
 from workbench.provenance import git_state
 from workbench.reports.collect import DATA_CARD, Report
+from workbench.reports.figure_data import pack_numbers
 from workbench.reports.privacy import lists_samples
-from workbench.runs import RunRecord, project_root, read_json, resolve_path, show_path
+from workbench.runs import DIFF_FILE, RunRecord, project_root, read_json, resolve_path, show_path
 
 VERSION = 1
 PREDICTIONS = "artifacts/predictions.parquet"
-_RESULTS = ("run.json", "events.jsonl", "executed.ipynb", "artifacts")  # what is final once a run finished
+# What is final once a run has finished.
+_RESULTS = ("run.json", "events.jsonl", "executed.ipynb", DIFF_FILE, "artifacts")
 _NOT_CODE = (
     "parameters",
     "inputs",
@@ -106,11 +108,16 @@ def _describe_results(run: RunRecord, labels: Mapping[str, str], private: bool) 
         hidden = private and lists_samples(text.partition("\n")[0].split(","))
         tables[name] = {"sha256": hash_text(text)} if hidden else {"csv": text}
     figures = {
-        name: hash_figure(name_folders(path.read_text(encoding="utf-8"), labels))
+        name: _describe_figure(name_folders(path.read_text(encoding="utf-8"), labels))
         for name, path in run.figures().items()
     }
     card = canonical(read_json(run.path / DATA_CARD) or {})
-    return {"tables": tables, "figures": figures, "card": hash_text(name_folders(card, labels))}
+    return {
+        "tables": tables,
+        "figures": figures,
+        "card": hash_text(name_folders(card, labels)),
+        "verdicts": [name_folders(sentence, labels) for sentence in run.details.get("verdicts", [])],
+    }
 
 
 def name_folders(text: str, labels: Mapping[str, str]) -> str:
@@ -148,13 +155,6 @@ def hash_files(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): found for path, found in zip(paths, hashes, strict=True)}
 
 
-def hash_figure(text: str) -> str:
-    """Return the SHA-256 of what a saved figure shows, whatever its look."""
-    figure = json.loads(text)
-    layout = {key: value for key, value in figure.get("layout", {}).items() if key != "template"}
-    return hash_text(canonical({"data": figure["data"], "layout": layout}))
-
-
 def read_rows(text: str) -> list[dict[str, str]]:
     """Return the rows of a saved table as text by column."""
     return list(csv.DictReader(io.StringIO(text)))
@@ -186,6 +186,14 @@ def describe_predictions(path: Path) -> dict[str, Any] | None:
 def unpack_classes(predictions: Mapping[str, Any]) -> np.ndarray:
     """Return the (n,) class numbers that `describe_predictions` packed."""
     return np.frombuffer(zlib.decompress(base64.b64decode(predictions["classes"])), "<u2")
+
+
+def _describe_figure(text: str) -> dict[str, str]:
+    """Return hash and numbers of what a saved figure shows, whatever its look."""
+    figure = json.loads(text)
+    layout = {key: value for key, value in figure.get("layout", {}).items() if key != "template"}
+    shown = {"data": figure["data"], "layout": layout}
+    return {"sha256": hash_text(canonical(shown)), **pack_numbers(shown)}
 
 
 def _read_history(run: RunRecord) -> dict[str, list[Any]]:

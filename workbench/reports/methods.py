@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from workbench.reports.collect import Report, ReportedStep
+from workbench.reports.costs import collect_costs
 from workbench.reports.rendering import format_duration
 
 _OPTIONS = {
@@ -91,6 +92,8 @@ def _machine(report: Report) -> Iterator[str]:
             + (f", {threads} threads a step" if threads else "")
             + (", with deterministic operations." if facts.get("deterministic") else ".")
         )
+    for costs in collect_costs(report):
+        yield costs.sentence
     commits = [
         git["commit"][:10] + (" with uncommitted changes" if git["dirty"] else "") for git in report.commits
     ]

@@ -2,6 +2,7 @@
 
 import ast
 import base64
+import functools
 import html
 import json
 import re
@@ -172,6 +173,7 @@ def _pre(text: str, kind: str) -> str:
     return f'<pre class="output {kind}">{html.escape(text)}</pre>'
 
 
+@functools.lru_cache(maxsize=512)  # the runs of a matrix have their cells in common
 def _highlight(source: str) -> str:
     return highlight(source, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True))
 
@@ -182,9 +184,8 @@ def _join(text: Any) -> str:
 
 def _calls(source: str, method: str, name: str) -> Iterator[bool]:
     """Yield True for each call of a method whose first argument is, or may become, `name`."""
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:  # magics
+    tree = _parse(source)
+    if tree is None:
         return
     assigned = {
         target.id: node.value
@@ -200,6 +201,15 @@ def _calls(source: str, method: str, name: str) -> Iterator[bool]:
         if isinstance(first, ast.Name):
             first = assigned.get(first.id)
         yield not name or (first is not None and bool(re.fullmatch(_pattern(first), name)))
+
+
+@functools.lru_cache(maxsize=512)
+def _parse(source: str) -> ast.Module | None:
+    """Return the tree of a cell's code; None where it is no plain Python, such as magics."""
+    try:
+        return ast.parse(source)
+    except SyntaxError:
+        return None
 
 
 def _pattern(node: ast.expr) -> str:

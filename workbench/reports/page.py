@@ -9,6 +9,7 @@ from typing import Any
 
 from workbench.reports.citations import read_bibliography
 from workbench.reports.collect import Report, ReportedStep, collect_report
+from workbench.reports.costs import collect_costs
 from workbench.reports.exhibits import Exhibits
 from workbench.reports.figures import FigureStore, pack_plotly, page_templates
 from workbench.reports.manifest import build_manifest
@@ -36,7 +37,11 @@ class WrittenReport:
 
 
 def build_report(
-    *pipelines: str | Path, output: str | Path | None = None, text: str | None = None, template: str = ""
+    *pipelines: str | Path,
+    output: str | Path | None = None,
+    text: str | None = None,
+    template: str = "",
+    diff: bool = False,
 ) -> Path:
     """Write the report of one or several pipelines as one HTML file that opens without a network.
 
@@ -45,6 +50,7 @@ def build_report(
         output: The file to write; by default `reports/<pipeline>.html`.
         text: A Markdown file with settings and text; by default the one beside the only pipeline.
         template: `paper`, `brief` or a Jinja file of your own; by default what the text's settings say.
+        diff: Whether to show what was not committed when the runs were made, as the setting of that name.
 
     Returns:
         The path of the file.
@@ -52,7 +58,7 @@ def build_report(
     Raises:
         WorkbenchError: There is no readable `state.json`, or the text names something that no run has.
     """
-    return write_report(*pipelines, output=output, text=text, template=template).path
+    return write_report(*pipelines, output=output, text=text, template=template, diff=diff).path
 
 
 def write_report(
@@ -60,19 +66,20 @@ def write_report(
     output: str | Path | None = None,
     text: str | None = None,
     template: str = "",
+    diff: bool = False,
     strict: bool = True,
 ) -> WrittenReport:
     """Write a report as `build_report` does, and return its digest too.
 
     Args:
-        pipelines, output, text, template: As there.
+        pipelines, output, text, template, diff: As there.
         strict: Whether it is an error that the text names something that no run has; else it is marked. It
             is never an error while steps of the pipeline have no result.
     """
-    report = collect_report(*pipelines, text=text)
+    report = collect_report(*pipelines, text=text, diff=diff)
     path = resolve_path(output or f"reports/{report.name}.html")
     path.parent.mkdir(parents=True, exist_ok=True)
-    manifest = build_manifest(report) | {"template": template}
+    manifest = build_manifest(report) | {"template": template, "diff": report.settings.diff}
     page, digest = seal_page(render_page(report, path, template, strict), manifest)
     write_text(path, page)
     return WrittenReport(path, digest)
@@ -119,6 +126,7 @@ def render_page(report: Report, path: Path, template: str = "", strict: bool = T
         missing=missing,
         bibliography=bibliography,
         methods=write_methods(report),
+        costs=collect_costs(report),
         known_details=_KNOWN_DETAILS,
         own_path=show_path(path),
         built=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

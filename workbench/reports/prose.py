@@ -1,5 +1,6 @@
 """Markdown → HTML: numbers, figures, tables and citations by name, mathematics as MathML."""
 
+import functools
 import html
 import re
 import urllib.parse
@@ -69,6 +70,7 @@ def find_shown(text: str) -> list[tuple[str, str]]:
     return [(found[1], found[2]) for source in sources if (found := _PLACE.fullmatch(source))]
 
 
+@functools.lru_cache(maxsize=512)  # the runs of a matrix have their cells in common
 def render_markdown(text: str) -> str:
     """Return the Markdown of a notebook's cell as safe HTML: what was no Markdown is shown as text."""
     markdown = _markdown()

@@ -10,6 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import jinja2
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import DiffLexer
 
 from workbench.errors import WorkbenchError
 from workbench.reports.trainings import shorten_evidence
@@ -36,6 +39,7 @@ def build_environment(own: Path | None = None) -> jinja2.Environment:
     )
     environment.filters |= {
         "anchor": anchor,
+        "diff": color_diff,
         "duration": format_duration,
         "moment": format_moment,
         "number": format_number,
@@ -118,6 +122,11 @@ def format_moment(iso: str) -> str:
 def strip_colors(text: str) -> str:
     """Return terminal output without its escape sequences."""
     return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
+
+
+def color_diff(text: str) -> str:
+    """Return a unified diff as safe HTML with its lines by kind."""
+    return highlight(text, DiffLexer(stripnl=False), HtmlFormatter(nowrap=True))
 
 
 def plain_name(text: str) -> str:

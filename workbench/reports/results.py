@@ -2,13 +2,10 @@
 
 import csv
 import math
+import statistics
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
-
-import pandas as pd
-
-from workbench.tables import table_means
 
 INTERVALS = {"model", "measure", "reported"}  # columns of a table of intervals
 TESTS = {"better", "worse", "separated"}  # of a table of pairwise tests
@@ -97,9 +94,12 @@ def read_results(summary: Path | IO[str], *others: Path) -> list[ResultTable]:
         others: Further tables of the evaluation. Those with the columns of intervals (model, measure,
             reported) or of tests (better, worse, separated) are taken up.
     """
-    text = dict.fromkeys(("dataset", "model", "kind", "run", "seed"), str)
-    table = pd.read_csv(summary, dtype=text, keep_default_na=False, na_values={"log_loss": ["", "nan"]})
-    measures = list(table.columns[table.columns.get_loc("seed") + 1 : -1])
+    if isinstance(summary, Path):
+        with open(summary, encoding="utf-8", newline="") as file:
+            return read_results(file, *others)
+    table = list(csv.DictReader(summary))
+    columns = list(table[0]) if table else []
+    measures = columns[columns.index("seed") + 1 : -1] if table else []
     intervals: dict[tuple[str, str], str] = {}
     beaten: dict[str, set[str]] = {}
     for path in others:
@@ -111,10 +111,10 @@ def read_results(summary: Path | IO[str], *others: Path) -> list[ResultTable]:
             for row in rows:
                 if row["separated"] == "yes":
                     beaten.setdefault(row["better"], set()).add(row["worse"])
-    return [
-        _result_table(str(dataset), rows, measures, intervals, beaten)
-        for dataset, rows in table.groupby("dataset", sort=False)
-    ]
+    datasets: dict[str, list[dict[str, str]]] = {}
+    for row in table:
+        datasets.setdefault(row["dataset"], []).append(row)
+    return [_result_table(name, rows, measures, intervals, beaten) for name, rows in datasets.items()]
 
 
 def carried_decimals(spread: float) -> int:
@@ -131,20 +131,32 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
 
 def _result_table(
     dataset: str,
-    table: pd.DataFrame,
+    table: list[dict[str, str]],
     measures: list[str],
     intervals: dict[tuple[str, str], str],
     beaten: dict[str, set[str]],
 ) -> ResultTable:
+    groups: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for row in table:
+        groups.setdefault((row["model"], row["kind"]), []).append(row)
     rows = []
-    for mean in table_means(table).to_dict("records"):
-        model = mean["model"]
-        own = table[(table["model"] == model) & (table["kind"] == mean["kind"])]
+    for (model, kind), own in groups.items():
+        values = {name: [float(row[name] or "nan") for row in own] for name in measures}
         found = {
-            name: Measure(
-                mean[name], mean[f"{name}_sd"], own[name].tolist(), intervals.get((model, name), "")
-            )
-            for name in measures
+            name: Measure(*_mean_and_deviation(numbers), numbers, intervals.get((model, name), ""))
+            for name, numbers in values.items()
         }
-        rows.append(Row(model, mean["kind"], own["seed"].tolist(), own["run"].tolist(), found))
-    return ResultTable(dataset, int(table["test_samples"].iloc[0]), measures, rows, beaten)
+        rows.append(Row(model, kind, [row["seed"] for row in own], [row["run"] for row in own], found))
+    rows.sort(key=lambda row: _worst_if_unknown(row.measures["accuracy"].mean), reverse=True)
+    return ResultTable(dataset, int(table[0]["test_samples"]), measures, rows, beaten)
+
+
+def _mean_and_deviation(values: list[float]) -> tuple[float, float]:
+    """Return mean and sample standard deviation of the values that are numbers; NaN where too few are."""
+    known = [value for value in values if not math.isnan(value)]
+    mean = statistics.fmean(known) if known else math.nan
+    return mean, statistics.stdev(known) if len(known) > 1 else math.nan
+
+
+def _worst_if_unknown(accuracy: float) -> float:
+    return -math.inf if math.isnan(accuracy) else accuracy

@@ -28,6 +28,7 @@ class Settings:
     bibliography: str = ""  # a BibTeX file, beside this one
     citations: str = "author-year"  # or numeric
     share_samples: bool = False  # show images and texts of folder: and csv: data
+    diff: bool = False  # show what was not committed when the runs were made
     text: str = ""  # Markdown
     file: Path | None = None  # the Markdown file; others are looked for beside it
 

@@ -76,8 +76,16 @@ def describe_costs(costs: Mapping[str, Any]) -> str:
         f"{costs['flops']:.2g} floating-point operations ({costs['flops_method']})"
         if "flops" in costs
         else "",
+        _describe_energy(costs),
     ]
     return "; ".join(part for part in parts if part)
+
+
+def _describe_energy(costs: Mapping[str, Any]) -> str:
+    if costs.get("energy_kwh") is None:
+        return ""
+    carbon = f", {1000 * costs['co2_kg']:.3g} g of CO₂" if costs.get("co2_kg") is not None else ""
+    return f"{1000 * costs['energy_kwh']:.3g} Wh{carbon} ({costs['energy_method']})"
 
 
 def shorten_evidence(evidence: Mapping[str, Any]) -> Any:

@@ -2,13 +2,16 @@
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from workbench.events import unspell
 from workbench.reports.collect import SUMMARY
-from workbench.reports.manifest import hash_text, read_rows, unpack_classes
+from workbench.reports.figure_data import unpack_numbers
+from workbench.reports.manifest import read_rows, unpack_classes
+from workbench.verification.spread import Numbers, Pair, find_spread, judge_numbers
+from workbench.verification.tables import MODEL, compare_sentence, compare_table
 from workbench.verification.verdicts import (
     DRIFTED,
     IDENTICAL,
@@ -19,18 +22,6 @@ from workbench.verification.verdicts import (
     judge_number,
     measure_noise,
 )
-
-_MODEL = ("dataset", "model", "kind")  # columns that name the rows of one model in a summary
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A run as it was and as it came out again, both from `describe_run`."""
-
-    old: Mapping[str, Any]
-    new: Mapping[str, Any]
-    siblings: Sequence[Mapping[str, Any]]  # runs of the same step that differ in their seed, the old one too
-    changed: str  # what makes the two incomparable; empty if nothing does
 
 
 def compare_runs(pair: Pair) -> Iterator[Line]:
@@ -47,20 +38,19 @@ def _lines(pair: Pair) -> Iterator[Line]:
     if old["dataset"]:
         yield _compare_data(old["dataset"], new["dataset"])
     for name, value in unspell(old["metrics"]).items():
-        noise = _metric_noise(pair, name, value)
-        yield _compare_number(name, value, unspell(new["metrics"]).get(name), noise)
+        yield _compare_metric(pair, name, value)
     for name in old["history"]:
         yield _compare_curve(pair, name)
     if old["predictions"]:
         yield _compare_predictions(pair)
     same = old["card"] == new["card"]
     yield Line(IDENTICAL if same else DRIFTED, "data card", "", note="" if same else "its facts differ")
+    for number in range(max(len(old["verdicts"]), len(new["verdicts"]))):
+        yield compare_sentence(pair, number)
     for name, table in old["tables"].items():
-        yield from _compare_table(name, table, new["tables"].get(name))
-    for name, found in old["figures"].items():
-        same = new["figures"].get(name) == found
-        note = "" if same else "its data differ" if name in new["figures"] else "the new run has none"
-        yield Line(IDENTICAL if same else DRIFTED, f"figure {name}", "", note=note)
+        yield from compare_table(pair, name, table)
+    for name, figure in old["figures"].items():
+        yield _compare_figure(pair, name, figure)
 
 
 def _compare_data(old: Mapping[str, Any], new: Mapping[str, Any] | None) -> Line:
@@ -70,22 +60,23 @@ def _compare_data(old: Mapping[str, Any], new: Mapping[str, Any] | None) -> Line
     return Line(verdict, f"data {old['name']}", "", before[:12], after[:12], note)
 
 
-def _compare_number(name: str, before: float, after: float | None, noise: Noise | None) -> Line:
+def _compare_metric(pair: Pair, name: str, before: float) -> Line:
+    after = unspell(pair.new["metrics"]).get(name)
     if after is None:
         return Line(DRIFTED, name, "", repr(before), "", "the new run has no such number")
-    verdict, note = judge_number(before, after, noise)
+    spread = find_spread(pair, lambda run: [unspell(run["metrics"]).get(name)])
+    noise = _noise_of_model(pair, name, before) if len(pair.siblings) < 2 else None
+    verdict, note = judge_number(before, after, noise or spread.at(0, before, after))
     return Line(verdict, name, "", repr(before), repr(after), note)
 
 
-def _metric_noise(pair: Pair, name: str, value: float) -> Noise | None:
-    """Return the spread over the seeds of this step, or of the model whose mean an evaluation ended with."""
-    if len(pair.siblings) > 1:
-        return measure_noise([unspell(run["metrics"]).get(name, math.nan) for run in pair.siblings])
+def _noise_of_model(pair: Pair, name: str, value: float) -> Noise | None:
+    """Return the spread over the seeds of the model whose mean an evaluation ended with."""
     rows = read_rows(pair.old["tables"].get(SUMMARY, {}).get("csv", ""))
     groups: dict[tuple[str | None, ...], list[float]] = {}
     for row in rows:
         if row.get("seed") and row.get(name):
-            groups.setdefault(tuple(map(row.get, _MODEL)), []).append(float(row[name]))
+            groups.setdefault(tuple(map(row.get, MODEL)), []).append(float(row[name]))
     for values in groups.values():
         if math.isclose(statistics.fmean(values), value, rel_tol=1e-9):
             return measure_noise(values, of_mean=True)
@@ -94,20 +85,39 @@ def _metric_noise(pair: Pair, name: str, value: float) -> Noise | None:
 
 def _compare_curve(pair: Pair, name: str) -> Line:
     what = f"curve of {name}"
-    before, after = unspell(pair.old["history"][name]), unspell(pair.new["history"].get(name, []))
+    before, after = (unspell(run["history"].get(name, [])) for run in (pair.old, pair.new))
     if len(before) != len(after):
         return Line(DRIFTED, what, "", note=f"{len(before)} epochs before, {len(after)} now")
-    if repr(before) == repr(after):
-        return Line(IDENTICAL, what, "", f"{len(before)} epochs")
-    curves = [unspell(run["history"].get(name, [])) for run in pair.siblings]
-    judged = []
-    for epoch, (was, now) in enumerate(zip(before, after, strict=True)):
-        noise = measure_noise([curve[epoch] if epoch < len(curve) else math.nan for curve in curves])
-        judged.append(judge_number(was, now, noise)[0])
-    away = judged.count(DRIFTED)
-    largest = max(abs(now - was) for was, now in zip(before, after, strict=True))
-    note = f"largest difference {largest:.3g}; {away} of {len(judged)} epochs outside the seeds' spread"
-    return Line(DRIFTED if away else WITHIN, what, "", f"{len(before)} epochs", note=note)
+    spread = find_spread(pair, lambda run: _as_long(unspell(run["history"].get(name, [])), len(before)))
+    verdict, note = judge_numbers(before, after, spread)
+    return Line(verdict, what, "", f"{len(before)} epochs", note=note)
+
+
+def _as_long(values: Numbers, length: int) -> Numbers:
+    return [*values[:length], *[None] * (length - len(values))]
+
+
+def _compare_figure(pair: Pair, name: str, old: Mapping[str, str]) -> Line:
+    what, new = f"figure {name}", pair.new["figures"].get(name)
+    if new is None:
+        return Line(DRIFTED, what, "", note="the new run has none")
+    if old["sha256"] == new["sha256"]:
+        return Line(IDENTICAL, what, "")
+    before, after = unpack_numbers(old), unpack_numbers(new)
+    if before is None or after is None:
+        return Line(DRIFTED, what, "", note="its data differ; it has too many numbers for the manifest")
+    if old["shape"] != new["shape"]:
+        return Line(DRIFTED, what, "", note="its data differ, and not in their numbers alone")
+    spread = find_spread(
+        pair, lambda run: _numbers_of(run["figures"].get(name, {}), old["shape"], len(before))
+    )
+    verdict, note = judge_numbers(before.tolist(), after.tolist(), spread)
+    return Line(verdict, what, "", f"{len(before):,} numbers", note=note)
+
+
+def _numbers_of(figure: Mapping[str, str], shape: str, length: int) -> Numbers:
+    numbers = unpack_numbers(figure) if figure.get("shape") == shape else None
+    return [None] * length if numbers is None else numbers.tolist()
 
 
 def _compare_predictions(pair: Pair) -> Line:
@@ -126,58 +136,3 @@ def _compare_predictions(pair: Pair) -> Line:
         return Line(DRIFTED, what, "", note=f"{note}; no other seed says what noise would be")
     note += f"; another seed does so with {min(spread)} to {max(spread)}"
     return Line(WITHIN if moved <= max(spread) else DRIFTED, what, "", note=note)
-
-
-def _compare_table(name: str, old: Mapping[str, str], new: Mapping[str, str] | None) -> Iterator[Line]:
-    what = f"table {name}"
-    if new is None:
-        yield Line(DRIFTED, what, "", note="the new run has no such table")
-        return
-    if "sha256" in old:  # the report shows no single samples
-        same = hash_text(new["csv"]) == old["sha256"]
-        yield Line(IDENTICAL if same else DRIFTED, what, "", note="" if same else "its rows differ")
-        return
-    before, after = read_rows(old["csv"]), read_rows(new["csv"])
-    if old == new:
-        yield Line(IDENTICAL, what, "", f"{len(before)} rows")
-        return
-    if [list(row) for row in before] != [list(row) for row in after]:
-        yield Line(DRIFTED, what, "", f"{len(before)} rows", f"{len(after)} rows", "rows or columns differ")
-        return
-    differing = [
-        (number, column)
-        for number, (old, new) in enumerate(zip(before, after, strict=True))
-        for column in old
-        if old[column] != new[column]
-    ]
-    for number, column in differing[:20]:
-        noise = _table_noise(before, before[number], column)
-        yield _compare_cell(f"{what}, row {number + 1}, {column}", before, after, number, column, noise)
-    if len(differing) > 20:
-        yield Line(DRIFTED, what, "", note=f"and {len(differing) - 20} more of its cells differ")
-
-
-def _compare_cell(
-    what: str,
-    before: Sequence[Mapping[str, str]],
-    after: Sequence[Mapping[str, str]],
-    row: int,
-    column: str,
-    noise: Noise | None,
-) -> Line:
-    was, now = before[row][column], after[row][column]
-    try:
-        return _compare_number(what, float(was), float(now), noise)
-    except ValueError:
-        return Line(DRIFTED, what, "", was, now, "the texts differ")
-
-
-def _table_noise(rows: Sequence[Mapping[str, str]], row: Mapping[str, str], column: str) -> Noise | None:
-    """Return the spread of a column over the seeds of one model, where a table has one row a seed."""
-    if not row.get("seed"):
-        return None
-    same = [other for other in rows if all(other.get(key) == row.get(key) for key in _MODEL)]
-    try:
-        return measure_noise([float(other[column]) for other in same])
-    except ValueError:
-        return None

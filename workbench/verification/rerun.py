@@ -16,10 +16,11 @@ from workbench.pipelines.spec import REFERENCE
 from workbench.runs import RUN_FILE, STATE_FILE, open_run, project_root, write_text
 
 Seeds = Callable[[int], int]
+Watch = Callable[[PipelineState], None]
 
 
 def run_again(
-    runs: Sequence[Mapping[str, Any]], folder: Path, watch: Callable[[PipelineState], None], seeds: Seeds
+    runs: Sequence[Mapping[str, Any]], folder: Path, watch: Watch, seeds: Seeds
 ) -> tuple[dict[str, Path], dict[str, str]]:
     """Run steps again in an order that their references allow.
 
@@ -37,29 +38,51 @@ def run_again(
     Raises:
         WorkbenchError: A notebook is gone, or does not take these parameters any more.
     """
-    folder.mkdir(parents=True)
-    names = {run["label"]: f"{_plain(run['step'])}__{number}" for number, run in enumerate(runs)}
-    steps = {names[run["label"]]: _step(run, _targets(run, runs, names), seeds) for run in runs}
-    file = folder / "pipeline.yaml"
-    write_text(
-        file, yaml.safe_dump({"name": folder.name, "steps": steps}, allow_unicode=True, sort_keys=False)
-    )
-    state = run_pipeline(load_pipeline(file), cold=True, watch=watch)
-    (folder / STATE_FILE).unlink(missing_ok=True)  # nobody goes on with it: `workbench clean` may remove it
+    names = {run["label"]: f"{plain_name(run['step'])}__{number}" for number, run in enumerate(runs)}
+    references = {label: f"${{{name}}}" for label, name in names.items()}
+    steps = {
+        names[run["label"]]: describe_step(run, targets_of(run, runs, references), seeds) for run in runs
+    }
     labels = {name: label for label, name in names.items()}
+    found, failed = run_steps(steps, folder, watch, cold=True)
+    return (
+        {labels[name]: path for name, path in found.items()},
+        {labels[name]: why for name, why in failed.items()},
+    )
+
+
+def run_steps(
+    steps: Mapping[str, Mapping[str, Any]], folder: Path, watch: Watch, cold: bool
+) -> tuple[dict[str, Path], dict[str, str]]:
+    """Run steps as a pipeline that nobody goes on with.
+
+    Args:
+        steps: As in a pipeline file.
+        folder: Where their run folders go: `runs/<name>`, which must not exist.
+        watch: Called several times a second with how things stand.
+        cold: Whether every kernel is started anew.
+
+    Returns:
+        The run folder of each step, and why a step has none.
+    """
+    folder.mkdir(parents=True)
+    file = folder / "pipeline.yaml"
+    text = yaml.safe_dump({"name": folder.name, "steps": dict(steps)}, allow_unicode=True, sort_keys=False)
+    write_text(file, text)
+    state = run_pipeline(load_pipeline(file), cold=cold, watch=watch)
+    (folder / STATE_FILE).unlink(missing_ok=True)  # `workbench clean` may remove it
     found, failed = {}, {}
     for step in state.steps:
-        label = labels[step.label]
         if step.is_settled and (step.folder / RUN_FILE).is_file():
-            found[label] = step.folder
+            found[step.label] = step.folder
         else:
-            failed[label] = step.failure.error if step.failure else step.reason or step.state
+            failed[step.label] = step.failure.error if step.failure else step.reason or step.state
     return found, failed
 
 
 def new_folder(name: str, stamp: str) -> Path:
     """Return where the runs of a verification go."""
-    return project_root() / "runs" / f"verify-{_plain(name)}-{stamp}"
+    return project_root() / "runs" / f"verify-{plain_name(name)}-{stamp}"
 
 
 def went_on(folder: Path) -> bool:
@@ -74,19 +97,31 @@ def tell_speed(run: Mapping[str, Any]) -> dict[str, str]:
     return {"WORKBENCH_SPEED": json.dumps(run["speed"])} if run["speed"] else {}
 
 
-def _targets(
-    run: Mapping[str, Any], runs: Sequence[Mapping[str, Any]], names: Mapping[str, str]
+def targets_of(
+    run: Mapping[str, Any], runs: Sequence[Mapping[str, Any]], places: Mapping[str, str]
 ) -> dict[str, list[str]]:
-    """Return the new steps by what a parameter of `run` calls them: a step's name or one label."""
+    """Return what stands for other runs by what a parameter of `run` calls them: a step's name or one label.
+
+    Args:
+        places: A reference or a run folder by the label of a run.
+    """
     targets: dict[str, list[str]] = {}
     for other in runs:
         if other["pipeline"] == run["pipeline"]:
             for key in {other["step"], other["reference"]}:
-                targets.setdefault(key, []).append(names[other["label"]])
+                targets.setdefault(key, []).append(places[other["label"]])
     return targets
 
 
-def _step(run: Mapping[str, Any], targets: Mapping[str, list[str]], seeds: Seeds) -> dict[str, Any]:
+def describe_step(
+    run: Mapping[str, Any], targets: Mapping[str, list[str]], seeds: Seeds = lambda seed: seed
+) -> dict[str, Any]:
+    """Return a step of a pipeline file that does what `run` did.
+
+    Args:
+        targets: What stands for the runs that it refers to, from `targets_of`.
+        seeds: The new seed for a recorded one.
+    """
     parameters = {key: _refer(value, targets) for key, value in run["declared"].items() if key != "run_dir"}
     if isinstance(parameters.get("seed"), int):
         parameters["seed"] = seeds(parameters["seed"])
@@ -96,7 +131,7 @@ def _step(run: Mapping[str, Any], targets: Mapping[str, list[str]], seeds: Seeds
 
 
 def _refer(value: Any, targets: Mapping[str, list[str]]) -> Any:
-    """Return a parameter with its references turned to the new steps; a whole matrix becomes a list."""
+    """Return a parameter with its references turned to new runs; a whole matrix becomes a list."""
     if isinstance(value, dict):
         return {key: _refer(item, targets) for key, item in value.items()}
     if isinstance(value, list):
@@ -106,9 +141,10 @@ def _refer(value: Any, targets: Mapping[str, list[str]]) -> Any:
         return value
     whole = REFERENCE.fullmatch(value)
     if whole and len(targets[whole[1]]) > 1:
-        return [f"${{{name}}}" for name in targets[whole[1]]]
-    return REFERENCE.sub(lambda match: f"${{{targets[match[1]][0]}}}", value)
+        return targets[whole[1]]
+    return REFERENCE.sub(lambda match: targets[match[1]][0], value)
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return a name as a step or a folder can have it."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "step"

@@ -90,7 +90,7 @@ def check_page(subject: Subject) -> Iterator[Line]:
     folders = [resolve_path("runs") / name for name in dict.fromkeys(manifest["states"])]
     if not all((folder / STATE_FILE).is_file() for folder in folders):
         return
-    report = collect_report(*folders, text=manifest["text"])
+    report = collect_report(*folders, text=manifest["text"], diff=manifest["diff"])
     built_from = {show_path(step.folder) for step in report.steps if step.folder}
     if built_from != {run["folder"] for run in manifest["runs"] if "folder" in run}:
         return

@@ -28,6 +28,10 @@ class Line:
     old_run: str = ""  # run folders, relative to the project root
     new_run: str = ""
 
+    def __str__(self) -> str:
+        runs = " → ".join(filter(None, (self.old_run, self.new_run)))
+        return "  ".join(filter(None, (self.verdict, self.step, self.what, self.note, runs)))
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -63,6 +67,35 @@ def measure_noise(values: Sequence[float], of_mean: bool = False) -> Noise | Non
     half = t.ppf((1 + _LEVEL) / 2, n - 1) * statistics.stdev(values) * math.sqrt(share + 1 / n)
     middle = statistics.fmean(values)
     return Noise(middle - float(half), middle + float(half), n)
+
+
+def measure_noise_left_out(before: float, after: float, left_out: Sequence[float]) -> Noise | None:
+    """Return the 95 % interval in which a number falls when as many other seeds make it, whatever it is.
+
+    It is before ± t √2 s with Student's t of n - 1 degrees of freedom, where s is the jackknife's standard
+    error √((n - 1)/n Σ(θᵢ - θ̄)²) (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, equation
+    11.5). For a mean over the seeds that is the interval of `measure_noise(…, of_mean=True)`. A sum over
+    the seeds is known by the part that is missing without one of them, and is scaled.
+
+    Args:
+        before: The number as it was; the interval lies around it.
+        after: The number that is made now with all n seeds.
+        left_out: (n,) what it is now without each of the seeds.
+
+    Returns:
+        None where the spread is unknown: fewer than two seeds, or a number that is not finite.
+    """
+    n = len(left_out)
+    if n < 2 or not all(map(math.isfinite, (before, *left_out))):
+        return None
+    from scipy.stats import t
+
+    middle = statistics.fmean(left_out)
+    is_sum = after != 0 and math.isclose(middle * n, after * (n - 1), rel_tol=1e-9)
+    error = math.sqrt((n - 1) / n * sum((value - middle) ** 2 for value in left_out))
+    error *= n / (n - 1) if is_sum else 1
+    half = float(t.ppf((1 + _LEVEL) / 2, n - 1)) * math.sqrt(2) * error
+    return Noise(before - half, before + half, n)
 
 
 def judge_number(before: float, after: float, noise: Noise | None) -> tuple[str, str]:

@@ -5,25 +5,26 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.pipelines.spec import find_references
 from workbench.reports.collect import SUMMARY
-from workbench.reports.manifest import describe_run, same_step
+from workbench.reports.manifest import describe_run
 from workbench.runs import open_run, show_path
-from workbench.verification.compare import Pair, compare_runs
+from workbench.verification.compare import compare_runs
 from workbench.verification.conclusions import compare_conclusions
 from workbench.verification.replay import replay_notebooks
-from workbench.verification.rerun import new_folder, run_again, went_on
+from workbench.verification.rerun import Watch, new_folder, run_again, went_on
+from workbench.verification.seeds_left_out import leave_out_seeds
+from workbench.verification.spread import Pair, differs_in_seed
 from workbench.verification.state import check_files, check_page, is_here, list_code_changes, list_differences
 from workbench.verification.subject import Subject, open_subject
-from workbench.verification.verdicts import ALTERED, GOOD, IDENTICAL, NOT_COMPARABLE, VERDICTS, Line
+from workbench.verification.verdicts import ALTERED, DRIFTED, GOOD, IDENTICAL, NOT_COMPARABLE, VERDICTS, Line
 
 _FRESH_SEEDS = 1_000_000  # how far new seeds may lie from the recorded ones
-Watch = Callable[[Any], None]
 
 
 @dataclass(frozen=True)
@@ -99,20 +100,35 @@ def verify(
     shift = 1 + secrets.randbelow(_FRESH_SEEDS) if new_seeds else 0
     folder = new_folder(subject.name, f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}")
     found, failed = run_again(runs, folder, watch, lambda seed: seed + shift)
-    pairs = _pairs(subject, runs, found)
-    for run in runs:
-        label = run["label"]
-        if label in failed:
-            lines.append(Line(NOT_COMPARABLE, "all of it", label, note=failed[label], old_run=run["folder"]))
-        elif new_seeds:
-            lines += compare_conclusions(run, pairs[label].new) if SUMMARY in run["tables"] else []
-        else:
-            lines += compare_runs(pairs[label])
+    labels = {run["folder"]: run["label"] for run in subject.finished}
+    labels |= {show_path(path): label for label, path in found.items()}
+    pairs = _pairs(runs, found, labels)
+    doubtful = [] if new_seeds else [run for run in runs if _is_doubtful(pairs.get(run["label"]))]
+    if doubtful:
+        tell(f"evaluated again without each seed, to know noise: {', '.join(r['label'] for r in doubtful)}")
+        apart = folder.with_name(f"{folder.name}-seeds")
+        for label, left_out in leave_out_seeds(doubtful, runs, found, labels, apart, watch).items():
+            pairs[label] = replace(pairs[label], left_out=left_out)
+    lines += _compare(runs, pairs, failed, new_seeds)
     if nbval and not quick and not new_seeds:
         lines += replay_notebooks([run for run in runs if is_here(run)], folder)
     mode = "new seeds" if new_seeds else "quick" if quick else "full"
     seconds = time.monotonic() - begin
     return Verification(subject, mode, now.isoformat(), seconds, differences, lines, folder, shift)
+
+
+def _compare(
+    runs: Sequence[Mapping[str, Any]], pairs: Mapping[str, Pair], failed: Mapping[str, str], new_seeds: bool
+) -> Iterator[Line]:
+    """Yield what is to be said of every run: of its conclusions with new seeds, else of all that it found."""
+    for run in runs:
+        label = run["label"]
+        if label in failed:
+            yield Line(NOT_COMPARABLE, "all of it", label, note=failed[label], old_run=run["folder"])
+        elif not new_seeds:
+            yield from compare_runs(pairs[label])
+        elif SUMMARY in run["tables"]:
+            yield from compare_conclusions(run, pairs[label].new)
 
 
 def _choose(subject: Subject, quick: bool) -> list[dict[str, Any]]:
@@ -131,10 +147,17 @@ def _choose(subject: Subject, quick: bool) -> list[dict[str, Any]]:
     return runs
 
 
-def _pairs(subject: Subject, runs: Sequence[Mapping[str, Any]], found: Mapping[str, Path]) -> dict[str, Pair]:
+def _is_doubtful(pair: Pair | None) -> bool:
+    """Tell whether a run came out otherwise without a known reason, and no run of another seed tells why."""
+    if pair is None or pair.changed or len(pair.siblings) > 1:
+        return False
+    return any(line.verdict == DRIFTED for line in compare_runs(pair))
+
+
+def _pairs(
+    runs: Sequence[Mapping[str, Any]], found: Mapping[str, Path], labels: Mapping[str, str]
+) -> dict[str, Pair]:
     """Return each run with its new counterpart, and what makes the two incomparable."""
-    labels = {run["folder"]: run["label"] for run in subject.finished}
-    labels |= {show_path(path): label for label, path in found.items()}
     new = {label: describe_run(open_run(path), label, labels) for label, path in found.items()}
     changes: dict[str, list[str]] = {}
     pairs = {}
@@ -145,7 +168,7 @@ def _pairs(subject: Subject, runs: Sequence[Mapping[str, Any]], found: Mapping[s
         changes[label] = list(
             dict.fromkeys([*_own_changes(run, new[label]), *_inherited(run, runs, changes)])
         )
-        siblings = [other for other in runs if same_step(other, run)]
+        siblings = [other for other in runs if differs_in_seed(other, run)]
         pairs[label] = Pair(run, new[label], siblings, "; ".join(changes[label]))
     return pairs
 

@@ -11,6 +11,7 @@ const settings = {
   modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
   toImageButtonOptions: { format: "svg" },
 };
+const paper = 660; // pixels that fit on a printed page, whether A4 or letter
 let printing = false;
 
 function look() {
@@ -28,6 +29,8 @@ function isShown(canvas) {
 function draw(canvas) {
   if (isDrawn(canvas) || !window.Plotly) return;
   const figure = JSON.parse(document.getElementById(canvas.dataset.figure).textContent);
+  const square = figure.layout.yaxis?.scaleanchor; // else it would float in a tall and narrow space
+  if (square) canvas.style.height = `${Math.min(canvas.clientHeight, canvas.clientWidth + 40)}px`;
   const layout = { ...figure.layout, template: look(), height: canvas.clientHeight };
   Plotly.newPlot(canvas, figure.data, layout, settings);
 }
@@ -48,7 +51,14 @@ function drawNext() {
 }
 
 function recolor() {
-  for (const canvas of canvases.filter(isDrawn)) Plotly.relayout(canvas, { template: look() });
+  for (const canvas of canvases.filter(isDrawn)) {
+    const pictures = [...canvas.querySelectorAll("image")].map((each) => each.getAttribute("href"));
+    Plotly.relayout(canvas, { template: look() });
+    // plotly loads pictures anew, and a printer does not wait for that
+    canvas.querySelectorAll("image").forEach((each, number) => {
+      if (!each.getAttribute("href") && pictures[number]) each.setAttribute("href", pictures[number]);
+    });
+  }
 }
 
 // A link into something folded opens it and all around it.
@@ -62,7 +72,8 @@ function openTarget() {
 
 async function unpack(id) {
   const packed = atob(document.getElementById(id).textContent);
-  const bytes = Uint8Array.from(packed, (letter) => letter.charCodeAt(0));
+  const bytes = new Uint8Array(packed.length);
+  for (let place = 0; place < packed.length; place++) bytes[place] = packed.charCodeAt(place);
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).text();
 }
@@ -142,11 +153,13 @@ window.addEventListener("hashchange", openTarget);
 window.addEventListener("beforeprint", () => {
   printing = true;
   canvases.filter(isShown).forEach(draw);
-  recolor();
+  if (dark.matches) recolor();
+  for (const canvas of canvases) canvas.style.zoom = Math.min(1, paper / canvas.clientWidth);
 });
 window.addEventListener("afterprint", () => {
   printing = false;
-  recolor();
+  for (const canvas of canvases) canvas.style.zoom = "";
+  if (dark.matches) recolor();
 });
 document.querySelectorAll("table.sortable").forEach(makeSortable);
 document.querySelectorAll(".source").forEach(addCopyButton);
