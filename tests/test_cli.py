@@ -1,5 +1,6 @@
 """Commands that no other test calls: stopping what runs."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -131,3 +132,17 @@ def test_stop_of_nothing_is_refused(
 ) -> None:
     assert call(monkeypatch, "stop", "runs/none") == 2
     assert "runs/none is no run folder and no pipeline" in capsys.readouterr().err
+
+
+def test_lab_serves_the_project_and_finds_the_programs_beside_python(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+    monkeypatch.setattr(
+        subprocess, "call", lambda command, **options: started.append((command, options)) or 0
+    )
+    assert call(monkeypatch, "lab", "--no-browser") == 0
+    ((command, options),) = started
+    assert command[:3] == [sys.executable, "-m", "jupyterlab"]
+    assert {f"--ServerApp.root_dir={project}", "--no-browser"} <= set(command)
+    assert options["env"]["PATH"].startswith(f"{Path(sys.executable).parent}{os.pathsep}")

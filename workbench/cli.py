@@ -3,6 +3,7 @@
 Exit status: 0 done; 1 a step failed; 2 the call or a file is wrong; 130 interrupted.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -248,7 +249,8 @@ def lab(arguments: tuple[str, ...]) -> int:
     start = [START_NOTEBOOK] if not named and (root / START_NOTEBOOK).is_file() else []
     server = ["--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={root}"]  # else it is the notebook's folder
     command = [sys.executable, "-m", "jupyterlab", *server, *arguments, *start]
-    return subprocess.call(command, cwd=root)
+    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return subprocess.call(command, cwd=root, env=os.environ | {"PATH": programs})  # for %tensorboard, !pip
 
 
 @commands.command()
