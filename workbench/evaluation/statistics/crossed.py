@@ -110,6 +110,7 @@ def _settle(variance: float, covariance: np.ndarray) -> float:
 def _combine(value: float, groups: list[np.ndarray], sample_variance: float, samples: int) -> Crossed:
     least = _ROUNDING * max(np.abs(group).max() for group in groups)
     value = 0.0 if abs(value) <= least else value
+    sample_variance = 0.0 if sample_variance <= least**2 else sample_variance
     parts = [(group.var(ddof=1) / len(group), len(group) - 1) for group in groups if len(group) > 1]
     seed_variance = float(sum(variance for variance, _ in parts))
     seed_variance = 0.0 if seed_variance <= least**2 else seed_variance
