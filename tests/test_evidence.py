@@ -1,6 +1,7 @@
 """Slices, label errors, confusions, copies across splits, ablation and robustness."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +259,51 @@ class TestRobustness:
     def test_word_dropout_leaves_a_word(self) -> None:
         assert all(corrupt_texts(["film"] * 50, "word dropout", 5))
         assert corrupt_texts([""], "typos", 5).tolist() == [""]
+
+    @staticmethod
+    def make_brightness_data(samples: int = 200) -> Dataset:
+        """Return images whose class is whether they are light, some of them hardly."""
+        random = np.random.default_rng(0)
+        shades = random.integers(0, 256, samples)
+        images = np.broadcast_to(shades[:, None, None, None], (samples, 8, 8, 1)).astype(np.uint8)
+        labels = (shades + random.normal(0, 30, samples) > 128).astype(int)
+        return make_dataset(images[:9], images, (labels[:9], labels), "image")
+
+    @staticmethod
+    def predict_above(threshold: float) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda x: np.eye(2)[(x.mean(axis=(1, 2, 3)) > threshold).astype(int)]
+
+    def test_interval_over_several_seeds_joins_both_variances(self) -> None:
+        data = self.make_brightness_data()
+        predicts = [self.predict_above(threshold) for threshold in (90, 130, 170)]
+        single = [measure_robustness(each, data, ["blur"]) for each in predicts]
+        table = measure_robustness(predicts, data, ["blur"])
+        assert table["seeds"].tolist() == [3] * 6
+        expected = np.mean([each["accuracy"] for each in single], axis=0)
+        np.testing.assert_allclose(table["accuracy"], expected)
+        widths = [(each["high"] - each["low"]).iloc[0] for each in (table, *single)]
+        assert widths[0] > max(widths[1:]), "these seeds differ by more than the samples' noise"
+        assert (table["low"] < table["accuracy"]).all()
+        assert table["high"].max() <= 1
+        again = measure_robustness(predicts, data, ["blur"])
+        assert again.equals(table)
+
+    def test_interval_of_equal_seeds_is_about_that_of_one(self) -> None:
+        data = self.make_brightness_data()
+        one = measure_robustness(self.predict_above(128), data, ["blur"]).iloc[0]
+        three = measure_robustness([self.predict_above(128)] * 3, data, ["blur"]).iloc[0]
+        assert three["high"] - three["low"] == pytest.approx(one["high"] - one["low"], rel=0.1)
+
+    def test_without_any_mistake_leaves_room_for_one(self) -> None:
+        data = self.make_brightness_data(50)
+        labels = (data.test.x.mean(axis=(1, 2, 3)) > 128).astype(int)
+        data = make_dataset(data.train.x, data.test.x, (data.train.y, labels), "image")
+        row = measure_robustness([self.predict_above(128)] * 3, data, ["blur"]).iloc[0]
+        assert row["accuracy"] == row["high"] == 1 > row["low"]
+
+    def test_without_a_model_is_refused(self) -> None:
+        with pytest.raises(WorkbenchError, match="0 models and 200 test samples"):
+            measure_robustness([], self.make_brightness_data())
 
     def test_curve_begins_with_the_accuracy_of_the_test(self) -> None:
         digits = load_digits()

@@ -17,6 +17,7 @@ from workbench.evaluation.explanation import (
     integrate_token_gradients,
     load_network,
     measure_faithfulness,
+    measure_word_faithfulness,
     merge_tokens,
     occlude_words,
 )
@@ -181,6 +182,65 @@ class TestSanity:
         assert table["explains"].all()
         for before, after in zip(weights, network.get_weights(), strict=True):
             np.testing.assert_array_equal(before, after)
+
+
+class TestSanityOfTexts:
+    @staticmethod
+    def explain(model: keras.Model, texts: list[str]) -> list[np.ndarray]:
+        """Give each word the weight of its length; the last one was cut off."""
+        kernel = model.layers[-1].get_weights()[0].ravel()
+        return [np.array([*(kernel[len(word)] for word in text.split()[:-1]), np.nan]) for text in texts]
+
+    def test_compares_the_words_that_were_not_cut(self) -> None:
+        network = build_linear(seed=3)
+        texts = ["a film that bores everybody here", "never seen anything so splendid"]
+        table = check_sanity(self.explain, network, texts, seed=1)
+        assert table["layer"].tolist() == ["label"]
+        assert -1 <= table["similarity"][0] < 0.9
+        stays = check_sanity(lambda _, x: self.explain(network, x), network, texts)
+        assert stays["similarity"].tolist() == pytest.approx([1])
+        assert not stays["explains"].any()
+
+    def test_a_single_word_has_no_order(self) -> None:
+        table = check_sanity(lambda _, x: [np.ones(1) for _ in x], build_linear(), ["good"])
+        assert table["similarity"].tolist() == [0]
+
+
+class TestFaithfulnessOfTexts:
+    TEXTS = ("a splendid film of 1999", "not so splendid nor long", "what a splendid day to see it all")
+
+    @staticmethod
+    def predict(texts: list[str]) -> np.ndarray:
+        good = np.array([0.9 if "splendid" in text.split() else 0.2 for text in texts])
+        return np.stack([1 - good, good], axis=1)
+
+    def measure(self, sign: float, **options: object) -> object:
+        marked = [np.array([sign * (word == "splendid") for word in text.split()]) for text in self.TEXTS]
+        return measure_word_faithfulness(self.predict, self.TEXTS, marked, np.ones(3, int), **options)
+
+    def test_the_word_that_decides_goes_first_and_comes_first(self) -> None:
+        found = self.measure(1.0, steps=40)
+        curves = found.curves.set_index("share")
+        assert curves["deletion"][0] == curves["insertion"][1] == pytest.approx(0.9)
+        assert curves["deletion"][1] == curves["insertion"][0] == pytest.approx(0.2)
+        first = [round(len(text.split()) * step / 40) for text in self.TEXTS for step in range(41)]
+        share = np.mean(np.array(first).reshape(3, 41) >= 1, axis=0)  # of texts that have lost a word
+        np.testing.assert_allclose(curves["deletion"], 0.9 - 0.7 * share)
+        assert found.gains["deletion"][0] > 0 < found.gains["insertion"][0]
+
+    def test_marks_that_are_wrong_are_worse_than_chance(self) -> None:
+        found = self.measure(-1.0)
+        assert found.gains["deletion"][0] < 0
+        assert found.gains["insertion"][0] < 0
+
+    def test_words_that_were_cut_off_come_last(self) -> None:
+        marks = [np.array([np.nan, -1.0])]
+        found = measure_word_faithfulness(self.predict, ["splendid film"], marks, np.array([1]), steps=2)
+        assert found.curves["deletion"].tolist() == pytest.approx([0.9, 0.9, 0.2])
+
+    def test_contributions_of_other_words_are_refused(self) -> None:
+        with pytest.raises(WorkbenchError, match="2 words but 1 contributions"):
+            measure_word_faithfulness(self.predict, ["splendid film"], [np.ones(1)])
 
 
 class TestFaithfulness:

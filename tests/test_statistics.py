@@ -117,7 +117,7 @@ class TestResampling:
     ) -> None:
         runs = [make_predictions(200, 30, 2, seed) for seed in range(2)]
         dense = resample_measure("macro_f1", runs, 50)
-        monkeypatch.setattr("workbench.evaluation.statistics.sums._DENSE_COLUMNS", 0)
+        monkeypatch.setattr("workbench.evaluation.statistics.class_sums._DENSE_COLUMNS", 0)
         np.testing.assert_array_equal(resample_measure("macro_f1", runs, 50), dense)
 
 

@@ -265,11 +265,12 @@ class TestHardInputs:
         assert verdict.estimates[0].note == "one seed: says nothing of other seeds"
         assert "There is only one model, cnn: accuracy 0." in verdict.sentence
 
-    def test_identical_predictions_are_not_separated(self, train: Callable[..., str]) -> None:
+    @pytest.mark.parametrize("seeds", [range(1), range(3), range(5)])
+    def test_identical_predictions_are_not_separated(self, train: Callable[..., str], seeds: range) -> None:
         split = make_split(2000)
         same = make_probabilities(split, 0.8, 0)
-        runs = [train(name, 0, 0, probabilities=same) for name in ("one", "two")]
-        for measure in ("accuracy", "macro_f1", "log_loss"):
+        runs = [train(name, seed, 0, probabilities=same) for name in ("one", "two") for seed in seeds]
+        for measure in ("accuracy", "macro_f1", "log_loss", "brier"):
             (verdict,) = compare(runs, measure, resamples=200)
             assert "do not separate" in verdict.sentence
             assert "no test sample of 2,000 tells the two apart" in verdict.sentence

@@ -12,7 +12,15 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=["datasets", "evaluation", "figures", "models", "runs", "tables", "training"],
     submod_attrs={
         "controls": ["request_control"],
-        "dashboards": ["compare_runs", "explore", "live", "study_errors", "watch", "watch_pipeline"],
+        "dashboards": [
+            "compare_runs",
+            "explain",
+            "explore",
+            "live",
+            "study_errors",
+            "watch",
+            "watch_pipeline",
+        ],
         "datasets": ["Dataset", "Split", "load_dataset"],
         "errors": ["WorkbenchError"],
         "evaluation": ["read_predictions", "write_predictions"],

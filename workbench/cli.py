@@ -197,7 +197,7 @@ def clean(yes: bool, dry_run: bool) -> int:
 
 @commands.command()
 @click.argument("runs", nargs=-1, required=True)
-@click.option("--measure", default="accuracy", show_default=True, help="What to compare by.")
+@click.option("--measure", default="", help="What to compare by; by default what is usual for the task.")
 @click.option("--baselines", is_flag=True, help="Fit the baselines of the dataset and compare with them too.")
 @click.option("--correction", type=click.Choice(["holm", "bh"]), default="holm", show_default=True)
 @click.option("--find", "difference", type=float, help="Say how many seeds a DIFFERENCE such as 0.01 needs.")

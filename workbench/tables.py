@@ -102,12 +102,17 @@ def table_classes(groups: Mapping[str, Sequence["Result"]]) -> pd.DataFrame:
 
 
 def table_measures(results: Sequence["Result"]) -> pd.DataFrame:
-    """Return one row for each run with every measure that stored probabilities allow; NaN where undefined."""
+    """Return one row for each run with every measure that what it stored allows; NaN where undefined."""
     from workbench.evaluation.measures import measure_predictions
+    from workbench.evaluation.output_measures import measure_outputs
+    from workbench.evaluation.predictions import Predictions
 
     rows = [
-        {"model": result.model, "seed": result.seed, **measure_predictions(result.predictions)}
+        {"model": result.model, "seed": result.seed, **measure(result.predictions)}
         for result in results
+        for measure in (
+            measure_predictions if isinstance(result.predictions, Predictions) else measure_outputs,
+        )
     ]
     return pd.DataFrame(rows).astype({"seed": "Int64"})
 
@@ -144,6 +149,8 @@ def table_estimates(verdict: "Verdict") -> pd.DataFrame:
 
     The column `reported` is what to write: the value with its 95 % interval, rounded to what that carries.
     """
+    from workbench.evaluation.rounding import format_value
+
     rows = [
         {
             "dataset": verdict.dataset,
@@ -156,7 +163,7 @@ def table_estimates(verdict: "Verdict") -> pd.DataFrame:
             "high": estimate.high,
             "sd_over_seeds": estimate.deviation,
             "runs": len(estimate.values),
-            "every_run": " ".join(f"{value:.4f}" for value in estimate.values),
+            "every_run": " ".join(map(format_value, estimate.values)),
             "interval": estimate.method,
             "note": estimate.note,
         }

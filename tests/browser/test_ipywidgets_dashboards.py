@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import workbench as wb
 
@@ -13,6 +14,7 @@ pytestmark = pytest.mark.browser
 
 IMPORT = """
 from workbench.dashboards.compare import compare_runs
+from workbench.dashboards.explaining import explain
 from workbench.dashboards.exploring import explore
 from workbench.dashboards.mistakes import study_errors
 """
@@ -65,6 +67,45 @@ def test_cell_of_the_matrix_is_pressed_with_the_keyboard(show: Callable[[str, st
     page.wait_for_selector(f"text={count} samples, page 1 of 1")
     assert page.locator(f"{LIVE} .workbench-text").count() == int(count)
     assert "for $5 or $6" in page.locator(f"{LIVE} .workbench-text").first.inner_text()
+
+
+@pytest.fixture
+def network(lab: Any) -> str:
+    """A finished run that kept a small convolutional network of images."""
+    import keras
+
+    random = np.random.default_rng(0)
+    for name in ("dark", "light"):
+        for number in range(20):
+            pixels = random.integers(0, 100, (16, 16), dtype=np.uint8) + 120 * (name == "light")
+            path = lab.project / f"shades/{name}/{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.astype(np.uint8)).save(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(lab.project)
+        data = wb.load_dataset("folder:shades")
+        net = wb.build_model("cnn", data.input_shape, 2)
+        with wb.start_run("networks/0", name="train", parameters={"seed": 0}) as run:
+            run.record(dataset=data.reference(), model="net")
+            net.save(run.artifacts / "model.keras")
+            wb.write_predictions(run, data.test, net.predict(data.test.x, verbose=0), data.class_names)
+    keras.backend.clear_session()
+    return "networks/0"
+
+
+def test_sample_is_explained_with_the_keyboard(
+    lab: Any, network: str, show: Callable[[str, str], Any]
+) -> None:
+    page = show(f"explain('{network}')", "What net looks at")
+    page.locator(f"{LIVE} select").first.select_option("all samples")
+    button = page.locator(f'{LIVE} button[title^="Explain test"]').nth(2)
+    button.wait_for(state="visible")
+    wanted = button.get_attribute("title").removeprefix("Explain ")
+    button.focus()
+    page.keyboard.press("Enter")
+    explained = page.locator(f"{LIVE} .widget-html", has_text="Sanity check").last
+    explained.locator(f"text='{wanted}'").wait_for()
+    assert explained.locator("img").count() == 3
 
 
 def test_tabs_are_changed_with_the_keyboard(show: Callable[[str, str], Any]) -> None:

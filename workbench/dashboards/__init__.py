@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "compare": ["compare_runs"],
+        "explaining": ["explain"],
         "exploring": ["explore"],
         "mistakes": ["study_errors"],
         "watching": ["live", "watch", "watch_pipeline"],

@@ -304,7 +304,7 @@ class MistakesPanel:
 
     def _arrange(self) -> list[Any]:
         controls = build_row(self.true, self.predicted, self.order, self.reset)
-        models = [self.model] if len(self._studies) > 1 else []
+        models = [build_row(self.model)] if len(self._studies) > 1 else []
         return [*models, self.about, self.matrix.root, controls, self.pager.root, self.samples]
 
     def _press(self, row: int, column: int) -> None:

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from workbench.evaluation.measures import describe_measure
+from workbench.evaluation.rounding import format_value
 
 if TYPE_CHECKING:
     from workbench.evaluation.verdicts import Verdict
@@ -46,7 +47,7 @@ def _estimates(verdict: "Verdict") -> Table:
     for name in ("model", f"{measure} (95 % interval)", "every run", "note"):
         table.add_column(name, overflow="fold")
     for estimate in verdict.estimates:
-        runs = " ".join(f"{value:.4f}" for value in estimate.values) if len(estimate.values) > 1 else ""
+        runs = " ".join(map(format_value, estimate.values)) if len(estimate.values) > 1 else ""
         kind = " (baseline)" if estimate.kind == "baseline" else ""
         table.add_row(*map(Text, (f"{estimate.model}{kind}", str(estimate), runs, estimate.note)))
     return table

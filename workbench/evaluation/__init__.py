@@ -30,7 +30,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "measure_classes",
             "measure_predictions",
         ],
-        "outputs": ["Outputs", "measure_outputs", "read_outputs", "write_outputs"],
+        "output_measures": ["measure_outputs"],
+        "outputs": ["Outputs", "read_outputs", "write_outputs"],
         "pairs": ["Pair"],
         "predictions": ["Predictions", "read_predictions", "write_predictions"],
         "results": [

@@ -10,14 +10,14 @@ from workbench.errors import WorkbenchError
 from workbench.evaluation.estimates import Sample
 from workbench.evaluation.measures import is_lower_better
 from workbench.evaluation.pairs import compare_pair
-from workbench.evaluation.results import Result, keep_different_seeds
+from workbench.evaluation.results import Result, choose_measure, keep_different_seeds
 from workbench.evaluation.statistics import RESAMPLES, adjust_p_values
 
 _NOT_A_CHOICE = ("seed", "run_dir", "split_seed", "dataset")
 
 
 def ablate(
-    results: Sequence[Result], measure: str = "accuracy", resamples: int = RESAMPLES, seed: int = 0
+    results: Sequence[Result], measure: str = "", resamples: int = RESAMPLES, seed: int = 0
 ) -> pd.DataFrame:
     """Return what changing one choice does, all others held as they are.
 
@@ -26,7 +26,7 @@ def ablate(
 
     Args:
         results: Of a matrix over some parameters and seeds, from `read_results`.
-        measure: One of `statistics.RESAMPLED_MEASURES`.
+        measure: One of `statistics.MEASURES_OF_TASK`; empty for the first one of the task.
         resamples: Of the bootstrap.
         seed: Of the resamples.
 
@@ -37,6 +37,7 @@ def ablate(
     Raises:
         WorkbenchError: The runs differ in nothing but their seeds.
     """
+    measure = choose_measure(results, measure)
     choices = _find_choices(results)
     if not choices:
         raise WorkbenchError(

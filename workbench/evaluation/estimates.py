@@ -11,9 +11,11 @@ from workbench.evaluation.rounding import format_estimate
 from workbench.evaluation.statistics import (
     RESAMPLES,
     compute_measure,
+    count_units,
     cross_mean,
     percentile_interval,
     resample_measure,
+    score_units,
     t_interval,
     wilson_interval,
 )
@@ -68,8 +70,16 @@ class Sample:
 
     @cached_property
     def size(self) -> int:
-        """How many test samples there are."""
-        return len(next(iter(self.groups.values()))[0].predictions)
+        """How many test samples there are; of a ranking, queries with a relevant item."""
+        return count_units(self._predictions()[0])
+
+    @cached_property
+    def scores(self) -> dict[str, np.ndarray]:
+        """How good each model is on each sample, (samples,) by model: the mean over its runs."""
+        return {
+            name: np.mean([score_units(result.predictions) for result in results], axis=0)
+            for name, results in self.groups.items()
+        }
 
     @cached_property
     def values(self) -> dict[str, np.ndarray]:
@@ -96,7 +106,7 @@ def sample_runs(measure: str, results: Sequence[Result], resamples: int = RESAMP
     """Resample a measure of all runs together.
 
     Args:
-        measure: One of `statistics.RESAMPLED_MEASURES`.
+        measure: One of `statistics.MEASURES_OF_TASK`.
         results: Of runs on the same test set.
         resamples: How many bootstrap resamples of the test set.
         seed: Of the resamples.
@@ -127,32 +137,40 @@ def estimate_model(sample: Sample, model: str) -> Estimate:
 def _interval(sample: Sample, model: str, kind: str) -> tuple[float, float, str, str]:
     """Return low, high, the method and a note."""
     values, resampled = sample.values[model], sample.resampled[model]
+    undefined = int(np.isnan(resampled).any(axis=1).sum())
+    if undefined or np.isnan(values).any():
+        share = f"on {undefined:,} of {len(resampled):,} resamples"
+        return np.nan, np.nan, "none", f"not defined {share if undefined else 'on these samples'}"
     if not np.ptp(resampled) and not np.ptp(values):
         return _degenerate_interval(sample, float(values[0]))
     if len(values) == 1:
         note = "one seed: says nothing of other seeds" if kind == "model" else ""
-        if sample.measure == "accuracy":
+        if sample.measure in SHARES_OF_SAMPLES:
             low, high = wilson_interval(values[0] * sample.size, sample.size)
             return low, high, "Wilson's interval over test samples", note
         return *percentile_interval(resampled), "bootstrap over test samples", note
     low, high = cross_mean(values, resampled, sample.size).interval()
-    bounds = BOUNDS.get(sample.measure, (0.0, np.inf))
+    bounds = BOUNDS.get(sample.measure, (0.0, 1.0))
     note = "" if len(values) >= ENOUGH_SEEDS else "two seeds: the spread of seeds is hardly known"
     return max(low, bounds[0]), min(high, bounds[1]), "t over seeds and bootstrap over test samples", note
 
 
 def _degenerate_interval(sample: Sample, value: float) -> tuple[float, float, str, str]:
     """Return an interval where resamples show no variance, because all answers are right, or all wrong."""
-    if sample.measure == "accuracy":
+    if sample.measure in SHARES_OF_SAMPLES:
         low, high = wilson_interval(value * sample.size, sample.size)
         what = "no mistake" if value == 1 else "no correct answer"
         return low, high, "Wilson's interval over test samples", f"{what} in {sample.size:,} samples"
     return np.nan, np.nan, "none", f"resamples of the {sample.size:,} samples do not vary"
 
 
-_SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1")
-BOUNDS = {name: (0.0, 1.0) for name in _SHARES} | {
+SHARES_OF_SAMPLES = ("accuracy", "exact_match")  # of which each sample is right or wrong
+BOUNDS = {  # of measures that can leave the range from 0 to 1
     "kappa": (-1.0, 1.0),
     "matthews": (-1.0, 1.0),
     "brier": (0.0, 2.0),
+    "log_loss": (0.0, np.inf),
+    "mae": (0.0, np.inf),
+    "rmse": (0.0, np.inf),
+    "r2": (-np.inf, 1.0),
 }

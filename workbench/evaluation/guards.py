@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from workbench.evaluation.measures import describe_measure, evaluate_predictions, scale_of
+from workbench.evaluation.measures import describe_measure, scale_of
 from workbench.evaluation.results import Result, group_by_model, keep_different_seeds
 from workbench.evaluation.rounding import carried_decimals, join_names
+from workbench.evaluation.sample_guards import find_constant_predictions, find_constant_truth
+from workbench.evaluation.validated import find_same_numbers, measure_as_keras
 from workbench.findings import Finding
 from workbench.runs import Run, RunRecord, find_runs, show_path
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from workbench.evaluation.verdicts import Verdict
 
-_LOSS_TOLERANCE = 1e-4  # relative; Keras adds losses of batches up in float32
 _FINE_HALF_WIDTH = 0.005  # of a share: half a point, from which the first decimal of a percentage is noise
 _BENCHMARKS = "Bouthillier et al. 2021, https://arxiv.org/abs/2103.03098"
 _LEAKAGE = "Kapoor & Narayanan 2023, https://doi.org/10.1016/j.patter.2023.100804"
@@ -37,8 +36,8 @@ def check_results(results: Sequence[Result], verdict: "Verdict") -> list[Finding
         *_find_repeated_seeds(results),
         *_find_few_seeds(results),
         *_find_too_many_digits(verdict),
-        *_find_one_class(results),
-        *_find_constant_predictions(results),
+        *find_constant_truth(results),
+        *find_constant_predictions(results),
     ]
     return sorted(found, key=lambda finding: -finding.rank)
 
@@ -66,39 +65,31 @@ def log_findings(run: Run, findings: Sequence[Finding]) -> "pd.DataFrame":
 def _find_test_data_in_training(results: Sequence[Result]) -> Iterator[Finding]:
     """Find runs whose validation during training gave the very loss and accuracy of the test set.
 
+    Of numbers these are the squared and the absolute error; of rankings there are none that all trainings
+    log.
+
     Whatever fed the training, early stopping, the best epoch and a schedule can only choose by what was
     validated; and that two sets of samples agree in both numbers is as good as excluded.
     """
     for result in results:
         if result.run is None:
             continue
-        measured = evaluate_predictions(result.predictions)
+        measured = measure_as_keras(result.predictions)
         for event in result.run.events():
-            if event["type"] == "epoch" and _is_measured_on_test(event["metrics"], measured):
+            same = find_same_numbers(event["metrics"], measured) if event["type"] == "epoch" else {}
+            if len(same) == 2:
                 path = show_path(result.run.path)
                 yield Finding(
                     "test_data_in_training",
                     "error",
                     f"{result.model} was validated on the test data while it trained: in epoch "
-                    f"{event['epoch'] + 1} of {path} the validation gave the loss and the accuracy of the "
+                    f"{event['epoch'] + 1} of {path} the validation gave {join_names(list(same))} of the "
                     "test set.",
                     "Validate on dataset.val and train again; a test set that chose an epoch flatters it.",
-                    {
-                        "run": path,
-                        "val_loss": event["metrics"]["val_loss"],
-                        "test_loss": measured["log_loss"],
-                    },
+                    {"run": path, **{name: event["metrics"][name] for name in same.values()}},
                     _LEAKAGE,
                 )
                 break
-
-
-def _is_measured_on_test(metrics: dict[str, Any], measured: dict[str, float]) -> bool:
-    loss, accuracy = metrics.get("val_loss"), metrics.get("val_accuracy")
-    if not isinstance(loss, float) or not isinstance(accuracy, float) or measured["log_loss"] == 0:
-        return False
-    close = abs(loss - measured["log_loss"]) <= _LOSS_TOLERANCE * measured["log_loss"]
-    return close and abs(accuracy - measured["accuracy"]) < 1e-6
 
 
 def _find_beaten_by_baseline(verdict: "Verdict") -> Iterator[Finding]:
@@ -200,32 +191,3 @@ def _find_too_many_digits(verdict: "Verdict") -> Iterator[Finding]:
         f"Write {best.value * scale:.{decimals}f} %, or test on more samples.",
         {"half_width": half, "samples": best.samples},
     )
-
-
-def _find_one_class(results: Sequence[Result]) -> Iterator[Finding]:
-    first = results[0].predictions
-    present = np.unique(first.labels)
-    if len(present) == 1:
-        yield Finding(
-            "one_class",
-            "error",
-            f"All {len(first)} test samples are of the class {first.class_names[present[0]]}, so nothing can "
-            "be said of telling classes apart.",
-            "Test on samples of every class.",
-            {"class": first.class_names[present[0]]},
-        )
-
-
-def _find_constant_predictions(results: Sequence[Result]) -> Iterator[Finding]:
-    for result in results:
-        said = np.unique(result.predictions.probabilities.argmax(axis=1))
-        if result.kind == "model" and len(said) == 1 and len(result.predictions) > 1:
-            name = result.predictions.class_names[said[0]]
-            seed = f" (seed {result.seed})" if result.seed is not None else ""
-            yield Finding(
-                "constant_predictions",
-                "error",
-                f"{result.model}{seed} says {name} to every test sample: it has learned nothing.",
-                "Look at its training: a diverged loss, dead units or a wrong last layer.",
-                {"class": name},
-            )

@@ -11,6 +11,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from workbench.errors import WorkbenchError
 from workbench.evaluation.calibration import measure_calibration_error
 from workbench.evaluation.predictions import Predictions
+from workbench.evaluation.rankings import CUT
 from workbench.evaluation.statistics import compute_measure
 
 MEASURES = ["accuracy", "macro_f1", "log_loss"]  # in the order of tables
@@ -30,8 +31,18 @@ _NAMES = {
     "pr_auc": ("PR area", False),
     f"top_{TOP}": (f"top-{TOP} accuracy", True),
     "calibration_error": ("expected calibration error", False),
+    "exact_match": ("exact match", True),
+    "micro_f1": ("micro-F1", True),
+    "hamming_loss": ("Hamming loss", False),
+    "mae": ("mean absolute error", False),
+    "rmse": ("root mean squared error", False),
+    "r2": ("R²", False),
+    f"ndcg_{CUT}": (f"NDCG@{CUT}", False),
+    "mrr": ("mean reciprocal rank", False),
+    "average_precision": ("mean average precision", False),
+    f"recall_{CUT}": (f"recall@{CUT}", True),
 }
-_LOWER_IS_BETTER = ("log_loss", "brier", "calibration_error")
+_LOWER_IS_BETTER = ("log_loss", "brier", "calibration_error", "hamming_loss", "mae", "rmse")
 
 
 def describe_measure(measure: str) -> str:

@@ -5,24 +5,28 @@ can be computed later without the model.
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn import metrics
 
 from workbench.errors import WorkbenchError
-from workbench.evaluation.predictions import PREDICTIONS_FILE, open_table, write_table
+from workbench.evaluation.predictions import (
+    PREDICTIONS_FILE,
+    Predictions,
+    open_table,
+    parse_predictions,
+    write_table,
+)
 from workbench.runs import Run
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 TASKS = ("multi-label", "regression", "ranking")
-_CUT = 10  # how far down a ranking is read
-_THRESHOLD = 0.5  # from which on a label counts as predicted
+THRESHOLD = 0.5  # from which on a label counts as predicted
+_COUNTED = {"multi-label": "labels", "regression": "quantities"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,27 +62,64 @@ class Outputs:
                 f"Targets have the shape {self.targets.shape} and outputs {self.outputs.shape}, but there "
                 f"are {shape[0]} ids and {shape[1]} names.\nGive a row for each id, a column for each name."
             )
+        self._check_ids()
         self._check_values()
 
-    def _check_values(self) -> None:
-        broken = np.flatnonzero(~np.isfinite(self.outputs).all(axis=1))
-        if len(broken):
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def samples_key(self) -> tuple[Any, ...]:
+        """What outputs on the same test set have in common."""
+        groups = None if self.groups is None else tuple(self.groups.tolist())
+        return self.task, self.names, tuple(self.ids.tolist()), self.targets.tobytes(), groups
+
+    def describe_samples(self) -> str:
+        """Return how many samples there are, and of what."""
+        if self.task == "ranking":
+            return f"{len(self)} items of {len(np.unique(self.groups))} queries"
+        return f"{len(self)} samples of {len(self.names)} {_COUNTED[self.task]}"
+
+    def _check_ids(self) -> None:
+        if len(np.unique(self.ids)) < len(self.ids):
             raise WorkbenchError(
-                f"The outputs of {len(broken)} of {len(self.ids)} samples are NaN or infinite (the first is "
-                f"sample {broken[0]}).\nThe training has probably diverged: lower the learning rate."
+                f"There are {len(self.ids)} samples but only {len(np.unique(self.ids))} different ids, so "
+                "their outputs could not be told apart.\nGive every sample its own id."
             )
+        if self.task != "ranking":
+            return
+        if self.groups is None or self.targets.shape[1] != 1:
+            raise WorkbenchError(
+                "A ranking needs one column of relevance and the query of each item.\nGive groups, (n,)."
+            )
+        if len(self.groups) != len(self.ids):
+            raise WorkbenchError(
+                f"There are {len(self.groups)} groups for {len(self.ids)} items.\n"
+                "Give the query of each item: groups, (n,)."
+            )
+
+    def _check_values(self) -> None:
+        for values, what, advice in (
+            (self.targets, "targets", "Leave out the samples whose truth is not known."),
+            (self.outputs, "outputs", "The training has probably diverged: lower the learning rate."),
+        ):
+            broken = np.flatnonzero(~np.isfinite(values).all(axis=1))
+            if len(broken):
+                raise WorkbenchError(
+                    f"The {what} of {len(broken)} of {len(self.ids)} samples are NaN or infinite (the first "
+                    f"is sample {broken[0]}).\n{advice}"
+                )
         if self.task == "multi-label":
-            outside = ((self.outputs < 0) | (self.outputs > 1)).any() or not np.isin(
-                self.targets, (0, 1)
-            ).all()
-            if outside:
+            outside = (self.outputs < 0) | (self.outputs > 1)
+            if outside.any() or not np.isin(self.targets, (0, 1)).all():
                 raise WorkbenchError(
                     "Of several labels the targets are 0 or 1 and the outputs probabilities, but these are "
                     "others.\nGive the output of a sigmoid, not logits."
                 )
-        if self.task == "ranking" and (self.groups is None or self.targets.shape[1] != 1):
+        if self.task == "ranking" and (self.targets < 0).any():
             raise WorkbenchError(
-                "A ranking needs one column of relevance and the query of each item.\nGive groups, (n,)."
+                f"The relevance of an item is {self.targets.min():.4g}, but none can be below 0.\n"
+                "Give 0 to what is not relevant, and more to what is."
             )
 
 
@@ -104,89 +145,36 @@ def read_outputs(run_folder: str | Path) -> Outputs:
     """
 
     def parse(table: "pa.Table") -> Outputs:
-        metadata = table.schema.metadata or {}
-        if b"class_names" in metadata:
+        if b"class_names" in (table.schema.metadata or {}):
             raise WorkbenchError(
                 "These are probabilities of classes, not outputs of another task.\n"
                 "Read them with wb.read_predictions."
             )
-        names = tuple(json.loads(metadata[b"names"]))
-        kinds = [
-            np.stack([table[f"{kind}_{number}"].to_numpy() for number in range(len(names))], axis=1)
-            for kind in ("target", "output")
-        ]
-        groups = np.array(table["group"].to_pylist(), str) if "group" in table.column_names else None
-        return Outputs(
-            metadata[b"task"].decode(), np.array(table["id"].to_pylist(), str), *kinds, names, groups
-        )
+        return _parse_outputs(table)
 
     return open_table(run_folder, PREDICTIONS_FILE, parse)
 
 
-def measure_outputs(outputs: Outputs) -> dict[str, float]:
-    """Return the measures of the outputs' task; NaN where these samples do not define one.
+def read_stored(run_folder: str | Path) -> Predictions | Outputs:
+    """Read what a run stored for its test set: probabilities of classes, or outputs of another task.
 
     Raises:
-        WorkbenchError: There is no sample.
+        WorkbenchError: The run stored none, or numbers that cannot be of its task.
     """
-    if not len(outputs.ids):
-        raise WorkbenchError("There is no sample, so nothing can be measured.\nGive a test set with samples.")
-    measure = {"multi-label": _measure_labels, "regression": _measure_numbers, "ranking": _measure_ranking}
-    return measure[outputs.task](outputs)
+
+    def parse(table: "pa.Table") -> Predictions | Outputs:
+        return (_parse_outputs if b"task" in (table.schema.metadata or {}) else parse_predictions)(table)
+
+    return open_table(run_folder, PREDICTIONS_FILE, parse)
 
 
-def _measure_labels(outputs: Outputs) -> dict[str, float]:
-    truth, guesses = outputs.targets.astype(int), (outputs.outputs >= _THRESHOLD).astype(int)
-    varied = [n for n in range(truth.shape[1]) if 0 < truth[:, n].sum() < len(truth)]
-    areas = {
-        name: float(np.mean([score(truth[:, n], outputs.outputs[:, n]) for n in varied]))
-        if varied
-        else np.nan
-        for name, score in (("roc_auc", metrics.roc_auc_score), ("pr_auc", metrics.average_precision_score))
-    }
-    return {
-        "exact_match": float((truth == guesses).all(axis=1).mean()),
-        "hamming_loss": float(metrics.hamming_loss(truth, guesses)),
-        "macro_f1": float(_f1(truth, guesses, "macro")),
-        "micro_f1": float(_f1(truth, guesses, "micro")),
-        **areas,
-        "brier": float(((outputs.outputs - truth) ** 2).mean()),
-    }
-
-
-def _f1(truth: np.ndarray, guesses: np.ndarray, average: str) -> float:
-    if truth.shape[1] == 1:
-        return metrics.f1_score(truth[:, 0], guesses[:, 0], zero_division=0)
-    return metrics.f1_score(truth, guesses, average=average, zero_division=0)
-
-
-def _measure_numbers(outputs: Outputs) -> dict[str, float]:
-    truth, said = outputs.targets, outputs.outputs
-    varies = len(truth) > 1 and np.ptp(truth, axis=0).all()
-    return {
-        "mae": float(metrics.mean_absolute_error(truth, said)),
-        "rmse": float(metrics.root_mean_squared_error(truth, said)),
-        "median_error": float(np.median(np.abs(truth - said))),
-        "r2": float(metrics.r2_score(truth, said)) if varies else np.nan,
-    }
-
-
-def _measure_ranking(outputs: Outputs) -> dict[str, float]:
-    """Return the means over the queries; a query without a relevant item defines nothing and is left out."""
-    rows = []
-    for group in np.unique(outputs.groups):
-        chosen = outputs.groups == group
-        truth, said = outputs.targets[chosen, 0], outputs.outputs[chosen, 0]
-        if truth.any():
-            rows.append(_measure_query(truth, said))
-    names = (f"ndcg_{_CUT}", "mrr", "average_precision", f"recall_{_CUT}")
-    means: Sequence[float] = np.mean(rows, axis=0) if rows else [np.nan] * len(names)
-    return dict(zip(names, map(float, means), strict=True)) | {"queries": float(len(rows))}
-
-
-def _measure_query(truth: np.ndarray, said: np.ndarray) -> tuple[float, ...]:
-    order = np.argsort(-said, kind="stable")
-    relevant = truth[order] > 0
-    gain = metrics.ndcg_score(truth[None], said[None], k=_CUT) if len(truth) > 1 else 1.0
-    precision = metrics.average_precision_score(truth > 0, said)
-    return gain, 1 / (np.argmax(relevant) + 1), precision, relevant[:_CUT].sum() / relevant.sum()
+def _parse_outputs(table: "pa.Table") -> Outputs:
+    metadata = table.schema.metadata or {}
+    names = tuple(json.loads(metadata[b"names"]))
+    kinds = [
+        np.stack([table[f"{kind}_{number}"].to_numpy() for number in range(len(names))], axis=1)
+        for kind in ("target", "output")
+    ]
+    groups = np.array(table["group"].to_pylist(), str) if "group" in table.column_names else None
+    ids = np.array(table["id"].to_pylist(), str)
+    return Outputs(metadata[b"task"].decode(), ids, *kinds, names, groups)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from workbench.evaluation.estimates import ENOUGH_SEEDS, Sample
+from workbench.evaluation.estimates import ENOUGH_SEEDS, SHARES_OF_SAMPLES, Sample
 from workbench.evaluation.measures import is_lower_better
+from workbench.evaluation.predictions import Predictions
 from workbench.evaluation.statistics import (
     cross_difference,
     mcnemar,
@@ -68,7 +69,8 @@ def compare_pair(sample: Sample, one: str, other: str) -> Pair:
     """Compare two models with the test that the design allows.
 
     Several seeds of one model at least: both variances together. One run each: McNemar's test for the
-    accuracy, a paired permutation test for other measures, and the paired bootstrap for the interval.
+    accuracy or the exact match, a paired permutation test for other measures, and the paired bootstrap for
+    the interval.
     """
     sign = -1 if is_lower_better(sample.measure) else 1
     better, worse = sorted(
@@ -87,6 +89,9 @@ def compare_pair(sample: Sample, one: str, other: str) -> Pair:
     note = _note(sample, better, worse)
     if found.error == 0:
         low, high, note = _degenerate(sample, found.value, note)
+    elif np.isnan(found.error):
+        low, high, p_value = np.nan, np.nan, np.nan
+        note = "; ".join(filter(None, (note, "not defined on every resample of the test samples")))
     return Pair(
         better=better,
         worse=worse,
@@ -111,9 +116,8 @@ def _compare_single(
 ) -> tuple[float, float, float, str]:
     one, other = (sample.groups[name][0].predictions for name in (better, worse))
     interval = percentile_interval(differences)
-    if sample.measure == "accuracy":
-        correct = [each.probabilities.argmax(axis=1) == each.labels for each in (one, other)]
-        p_value, name = mcnemar(*correct)
+    if sample.measure in SHARES_OF_SAMPLES:
+        p_value, name = mcnemar(*(sample.scores[name] == 1 for name in (better, worse)))
         return *interval, p_value, f"{name}, paired bootstrap over test samples"
     p_value = permute_pairs(sample.measure, one, other, sample.resamples, sample.seed)
     return *interval, p_value, "paired permutation test, paired bootstrap over test samples"
@@ -123,7 +127,7 @@ def _degenerate(sample: Sample, difference: float, note: str) -> tuple[float, fl
     """Return the interval of models that no sample tells apart, or that all samples do."""
     what = f"no test sample of {sample.size:,} tells the two apart" if difference == 0 else "no variance"
     note = f"{note}; {what}" if note else what
-    if sample.measure != "accuracy":
+    if sample.measure not in SHARES_OF_SAMPLES:
         return np.nan, np.nan, note
     room = widen_degenerate(sample.size)
     return max(difference - room, -1.0), min(difference + room, 1.0), note
@@ -144,14 +148,13 @@ def _effect(sample: Sample, better: str, worse: str, values: list[np.ndarray]) -
         wins = np.mean(np.sign(values[0][:, None] - values[1][None, :]) / 2 + 0.5)
         size = f"Cohen's d {(values[0].mean() - values[1].mean()) / pooled:.1f}, " if pooled else ""
         return f"{size}better in {wins:.0%} of pairs of seeds"
-    first, second = (
-        np.mean(
-            [r.predictions.probabilities.argmax(1) == r.predictions.labels for r in sample.groups[name]], 0
-        )
-        for name in (better, worse)
-    )
-    gains, losses = np.maximum(first - second, 0).sum(), np.maximum(second - first, 0).sum()
-    return f"{gains:.4g} samples right only by {better}, {losses:.4g} only by {worse}"
+    gaps = sample.scores[better] - sample.scores[worse]
+    if isinstance(sample.groups[better][0].predictions, Predictions):
+        gains, losses = np.maximum(gaps, 0).sum(), np.maximum(-gaps, 0).sum()
+        return f"{gains:.4g} samples right only by {better}, {losses:.4g} only by {worse}"
+    what = {"multi-label": "more labels right on", "regression": "closer on", "ranking": "higher NDCG on"}
+    task = sample.groups[better][0].predictions.task
+    return f"{better} {what[task]} {(gaps > 0).sum():,} of {len(gaps):,}, {worse} on {(gaps < 0).sum():,}"
 
 
 def _assumptions(several: bool) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+TASK = "classification"
 PREDICTIONS_FILE = "artifacts/predictions.parquet"
 PARTS = {"test": PREDICTIONS_FILE, "val": "artifacts/predictions_val.parquet"}
 SUM_TOLERANCE = 0.02  # what rounding in bfloat16 may leave of a softmax over many classes
@@ -42,6 +43,20 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def samples_key(self) -> tuple[Any, ...]:
+        """What predictions on the same test set have in common."""
+        return TASK, self.class_names, tuple(self.ids.tolist()), self.labels.tobytes()
+
+    @property
+    def task(self) -> str:
+        """One class out of many."""
+        return TASK
+
+    def describe_samples(self) -> str:
+        """Return how many samples there are, and of what."""
+        return f"{len(self)} samples of {len(self.class_names)} classes"
 
 
 def write_predictions(
@@ -82,23 +97,29 @@ def read_predictions(run_folder: str | Path, part: str = "test") -> Predictions:
         WorkbenchError: The run stored none, or numbers that are no probabilities.
     """
 
-    def parse(table: "pa.Table") -> Predictions:
-        task = (table.schema.metadata or {}).get(b"task", b"").decode()
-        if task:
-            raise WorkbenchError(
-                f"These are outputs of the task {task}, not of one class out of many.\n"
-                "Read them with wb.evaluation.read_outputs, measure them with measure_outputs."
-            )
-        class_names = tuple(json.loads(table.schema.metadata[b"class_names"]))
-        columns = [table[f"p_{number}"].to_numpy() for number in range(len(class_names))]
-        return Predictions(
-            ids=np.array(table["id"].to_pylist(), dtype=str),
-            labels=table["label"].to_numpy(),
-            probabilities=np.stack(columns, axis=1) if columns else np.empty((len(table), 0), np.float32),
-            class_names=class_names,
-        )
+    return open_table(run_folder, _file_of(part), parse_predictions)
 
-    return open_table(run_folder, _file_of(part), parse)
+
+def parse_predictions(table: "pa.Table") -> Predictions:
+    """Return the predictions that a table holds.
+
+    Raises:
+        WorkbenchError: It holds outputs of another task, or numbers that are no probabilities.
+    """
+    task = (table.schema.metadata or {}).get(b"task", b"").decode()
+    if task:
+        raise WorkbenchError(
+            f"These are outputs of the task {task}, not of one class out of many.\n"
+            "Read them with wb.evaluation.read_outputs, measure them with measure_outputs."
+        )
+    class_names = tuple(json.loads(table.schema.metadata[b"class_names"]))
+    columns = [table[f"p_{number}"].to_numpy() for number in range(len(class_names))]
+    return Predictions(
+        ids=np.array(table["id"].to_pylist(), dtype=str),
+        labels=table["label"].to_numpy(),
+        probabilities=np.stack(columns, axis=1) if columns else np.empty((len(table), 0), np.float32),
+        class_names=class_names,
+    )
 
 
 def write_table(run: Run, name: str, columns: Mapping[str, Any], metadata: Mapping[str, str]) -> Path:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.errors import WorkbenchError
-from workbench.evaluation.predictions import Predictions, read_predictions
+from workbench.evaluation.outputs import Outputs, read_stored
+from workbench.evaluation.predictions import TASK, Predictions
 from workbench.runs import RunRecord, open_run, show_path
 
 if TYPE_CHECKING:
     from workbench.datasets import Dataset
 
+KINDS = ("model", "baseline")
 _NOT_THE_MODEL = ("seed", "run_dir")  # parameters in which runs of one model may differ
 
 
@@ -26,7 +28,7 @@ class Result:
 
     model: str  # the same for all seeds of a model
     kind: str  # "model" or "baseline"
-    predictions: Predictions
+    predictions: Predictions | Outputs  # of one class out of many, or of another task
     seed: int | None = None
     run: RunRecord | None = None
 
@@ -87,10 +89,11 @@ def load_test_data(results: Sequence[Result]) -> "Dataset":
     """Load the dataset on which the models were trained and tested.
 
     Raises:
-        WorkbenchError: The data have changed since.
+        WorkbenchError: The data have changed since, or are no classes.
     """
     from workbench.datasets import load_dataset
 
+    require_classes(results, "The test data of these runs cannot be loaded")
     references = {json.dumps(r.run.dataset, sort_keys=True): r for r in reversed(results)}
     for result in references.values():  # the first result comes last and is returned
         reference = result.run.dataset
@@ -111,6 +114,32 @@ def load_test_data(results: Sequence[Result]) -> "Dataset":
     return dataset
 
 
+def require_classes(results: Sequence[Result], what: str) -> None:
+    """Refuse results of another task than one class out of many.
+
+    Args:
+        results: Of any task.
+        what: What cannot be done with others, as the beginning of a sentence.
+
+    Raises:
+        WorkbenchError: The task is another one.
+    """
+    for result in results:
+        if result.predictions.task != TASK:
+            raise WorkbenchError(
+                f"{what}: the task of {result.model} is {result.predictions.task}, and this is for one "
+                "class out of many.\n"
+                "Compare such runs with wb.evaluation.compare, measure one with measure_outputs."
+            )
+
+
+def choose_measure(results: Sequence[Result], measure: str) -> str:
+    """Return the measure, or where it is empty the first one of the results' task."""
+    from workbench.evaluation.statistics import MEASURES_OF_TASK
+
+    return measure or MEASURES_OF_TASK[results[0].predictions.task][0] if results else measure
+
+
 def group_by_model(results: Iterable[Result]) -> dict[str, list[Result]]:
     """Return the results of each model, in the order of their first appearance."""
     groups: dict[str, list[Result]] = {}
@@ -120,7 +149,12 @@ def group_by_model(results: Iterable[Result]) -> dict[str, list[Result]]:
 
 
 def average_predictions(results: Sequence[Result]) -> Predictions:
-    """Return the probabilities of one model's seeds, averaged sample by sample."""
+    """Return the probabilities of one model's seeds, averaged sample by sample.
+
+    Raises:
+        WorkbenchError: They are of another task.
+    """
+    require_classes(results, "There are no probabilities to average")
     first = results[0].predictions
     stacked = np.stack([result.predictions.probabilities for result in results])
     return dataclasses.replace(first, probabilities=stacked.mean(axis=0))
@@ -149,25 +183,30 @@ def _open_finished(path: str) -> RunRecord:
 
 def _group_by_test_set(records: Sequence[RunRecord]) -> list[list[Result]]:
     """Return the results of each test set: the same data, classes, samples and labels in the same order."""
-    tested: dict[tuple[Any, ...], list[tuple[RunRecord, Predictions]]] = {}
+    tested: dict[tuple[Any, ...], list[tuple[RunRecord, Predictions | Outputs]]] = {}
     for record in records:
-        predictions = read_predictions(record.path)
-        key = (
-            record.dataset["name"],
-            predictions.class_names,
-            tuple(predictions.ids.tolist()),
-            predictions.labels.tobytes(),
-        )
+        predictions = read_stored(record.path)
+        key = (record.dataset["name"], *predictions.samples_key)
         tested.setdefault(key, []).append((record, predictions))
     return [_name_results(members) for members in tested.values()]
 
 
-def _name_results(members: Sequence[tuple[RunRecord, Predictions]]) -> list[Result]:
+def _name_results(members: Sequence[tuple[RunRecord, Predictions | Outputs]]) -> list[Result]:
     names = _name_models([record for record, _ in members])
     return [
-        Result(name, "model", predictions, record.parameters.get("seed"), record)
+        Result(name, _kind(record), predictions, record.parameters.get("seed"), record)
         for name, (record, predictions) in zip(names, members, strict=True)
     ]
+
+
+def _kind(record: RunRecord) -> str:
+    kind = record.details.get("kind", "model")
+    if kind not in KINDS:
+        raise WorkbenchError(
+            f"The run {show_path(record.path)} says that it is of the kind {kind!r}.\n"
+            f"Let its notebook call run.record(kind=…) with one of {', '.join(KINDS)}, or leave it out."
+        )
+    return kind
 
 
 def _name_models(records: Sequence[RunRecord]) -> list[str]:
@@ -197,7 +236,7 @@ def _spell(value: Any) -> str:
 def _different_test_sets(groups: Sequence[Sequence[Result]]) -> WorkbenchError:
     listing = "\n".join(
         f"  {group[0].run.dataset['name']}, fingerprint {group[0].run.dataset['fingerprint'][:12]}, "
-        f"{len(group[0].predictions)} samples of {len(group[0].predictions.class_names)} classes: "
+        f"{group[0].predictions.describe_samples()}: "
         f"{', '.join(show_path(result.run.path) for result in group)}"
         for group in groups
     )

@@ -2,7 +2,7 @@
 
 import math
 
-MOST_DECIMALS = 6
+MOST_DECIMALS = 12
 
 
 def carried_decimals(low: float, high: float) -> int:
@@ -19,6 +19,12 @@ def carried_decimals(low: float, high: float) -> int:
     return min(max(-exponent + (1 if leading < 3.55 else 0), 0), MOST_DECIMALS)
 
 
+def format_value(value: float) -> str:
+    """Return a number of whatever unit with four decimals, or with four digits where these would hide it."""
+    fits = value == 0 or 1e-3 <= abs(value) < 1e6
+    return f"{value:z.4f}" if fits else f"{value:.4g}"
+
+
 def format_estimate(value: float, low: float, high: float, scale: float = 1.0) -> str:
     """Return a number with its interval, as in "0.913 (0.905 to 0.921)"; "undefined" for NaN.
 
@@ -32,7 +38,7 @@ def format_estimate(value: float, low: float, high: float, scale: float = 1.0) -
         return "undefined"
     decimals = carried_decimals(low * scale, high * scale)
     if not (math.isfinite(low) and math.isfinite(high)):
-        return f"{value * scale:z.{decimals}f} (no interval)"
+        return f"{format_value(value * scale)} (no interval)"
     return f"{value * scale:z.{decimals}f} ({low * scale:z.{decimals}f} to {high * scale:z.{decimals}f})"
 
 

@@ -11,7 +11,7 @@ from workbench.errors import WorkbenchError
 from workbench.evaluation.estimates import Estimate, estimate_model, sample_runs
 from workbench.evaluation.measures import is_lower_better
 from workbench.evaluation.predictions import Predictions
-from workbench.evaluation.results import Result, average_predictions
+from workbench.evaluation.results import Result, average_predictions, require_classes
 from workbench.evaluation.statistics import adjust_p_values, fisher
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def measure_groups(
     Raises:
         WorkbenchError: The column does not belong to the test samples.
     """
+    require_classes(results, "Groups of test samples cannot be measured")
     groups = _group(column)
     if len(groups) != len(results[0].predictions):
         raise WorkbenchError(

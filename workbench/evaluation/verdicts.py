@@ -11,12 +11,23 @@ from workbench.evaluation.estimates import Estimate, estimate_model, sample_runs
 from workbench.evaluation.guards import check_results
 from workbench.evaluation.measures import describe_measure, is_lower_better, scale_of
 from workbench.evaluation.pairs import Pair, compare_pair
-from workbench.evaluation.results import Result, keep_different_seeds, load_test_data, read_result_groups
-from workbench.evaluation.rounding import carried_decimals, join_names
+from workbench.evaluation.predictions import TASK
+from workbench.evaluation.results import (
+    Result,
+    choose_measure,
+    keep_different_seeds,
+    load_test_data,
+    read_result_groups,
+)
+from workbench.evaluation.rounding import carried_decimals, format_value, join_names
 from workbench.evaluation.statistics import RESAMPLES, Plan, adjust_p_values, plan_seeds
 from workbench.findings import Finding
 
-_NOUNS = {"image-classification": "test images", "text-classification": "test texts"}
+_NOUNS = {
+    "image-classification": "test images",
+    "text-classification": "test texts",
+    "ranking": "test queries",
+}
 _CORRECTIONS = {"holm": "Holm", "bh": "Benjamini-Hochberg"}
 
 
@@ -64,6 +75,8 @@ class Verdict:
     def describe(self, pair: Pair) -> str:
         """Return what may be said of one pair, with its uncertainty and how it was found."""
         name, (scale, unit) = describe_measure(self.measure), scale_of(self.measure)
+        if np.isnan(pair.difference):
+            return f"Nothing can be said of {pair.better} and {pair.worse}: these samples define no {name}."
         low, high = pair.low * scale, pair.high * scale
         decimals = carried_decimals(low, high)
         interval = (
@@ -72,7 +85,8 @@ class Verdict:
         tests = "; ".join(filter(None, (pair.test, self.correction)))
         basis = f"{interval}; {_count_seeds(pair)}, {self.estimates[0].samples:,} {self.noun}; {tests}"
         note = f" Note: {pair.note}." if pair.note else ""
-        size = f"{pair.difference * scale:z.{decimals}f}{unit}"
+        size = pair.difference * scale
+        size = f"{format_value(size) if np.isnan(low) else f'{size:z.{decimals}f}'}{unit}"
         if pair.separates():
             return f"{pair.better} is better than {pair.worse} by {size} of {name} ({basis}).{note}"
         return (
@@ -103,7 +117,7 @@ class Verdict:
 
 def compare(
     runs: Sequence[str],
-    measure: str = "accuracy",
+    measure: str = "",
     *,
     baselines: bool = False,
     correction: str = "holm",
@@ -112,11 +126,15 @@ def compare(
 ) -> list[Verdict]:
     """Compare the models of finished runs, with the test that the design allows.
 
+    The runs stored probabilities of classes (`write_predictions`), or outputs of another task
+    (`write_outputs`): several labels, numbers or rankings. One that called run.record(kind="baseline") counts
+    as a baseline.
+
     Args:
         runs: Run folders of any pipelines, relative to the project root; several seeds of a model are joined.
             Either all were tested on the same samples, or every model was on each of several datasets.
-        measure: One of `statistics.RESAMPLED_MEASURES`.
-        baselines: Whether to fit the baselines of the dataset and compare with them too.
+        measure: One of `statistics.MEASURES_OF_TASK`; empty for the first one of the task.
+        baselines: Whether to fit the baselines of the dataset and compare with them too; for classes only.
         correction: For many pairs: "holm" or "bh".
         resamples: Bootstrap resamples of the test set.
         seed: Of the resamples; the result is the same to the byte for the same seed.
@@ -131,6 +149,7 @@ def compare(
     for results in read_result_groups(runs):
         name = results[0].run.dataset["name"]
         if baselines:
+            _require_fittable(results)
             from workbench.evaluation.baselines import evaluate_baselines
 
             results = results + evaluate_baselines(load_test_data(results))
@@ -152,7 +171,7 @@ def judge(
 
     Args:
         results: At least one.
-        measure: One of `statistics.RESAMPLED_MEASURES`.
+        measure: One of `statistics.MEASURES_OF_TASK`; empty for the first one of the task.
         dataset: Its name.
         correction: For many pairs: "holm" or "bh".
         resamples: Bootstrap resamples of the test set.
@@ -165,13 +184,25 @@ def judge(
     return _conclude([results], [draft], correction)[0]
 
 
+def _require_fittable(results: Sequence[Result]) -> None:
+    task = results[0].predictions.task
+    if task != TASK:
+        raise WorkbenchError(
+            f"There are no baselines to fit for the task {task}.\n"
+            "Leave baselines out, and give the run of a baseline of your own, which calls "
+            'run.record(kind="baseline").'
+        )
+
+
 def _draft(results: Sequence[Result], measure: str, dataset: str, resamples: int, seed: int) -> Verdict:
     """Return a verdict whose p-values are not adjusted yet."""
     if not results:
         raise WorkbenchError("There is no model to judge.\nGive the folders of finished training runs.")
+    measure = choose_measure(results, measure)
     sample = sample_runs(measure, keep_different_seeds(results), resamples, seed)
     sign = 1 if is_lower_better(measure) else -1
-    estimates = sorted((estimate_model(sample, name) for name in sample.groups), key=lambda e: sign * e.value)
+    every = (estimate_model(sample, name) for name in sample.groups)
+    estimates = sorted(every, key=lambda each: (np.isnan(each.value), sign * each.value))
     pairs = [compare_pair(sample, one.model, other.model) for one, other in combinations(estimates, 2)]
     return Verdict(dataset, measure, _name_samples(results), tuple(estimates), tuple(pairs), (), "")
 
@@ -190,8 +221,8 @@ def _conclude(every: Sequence[Sequence[Result]], drafts: Sequence[Verdict], corr
 
 
 def _name_samples(results: Sequence[Result]) -> str:
-    tasks = [result.run.dataset["task"] for result in results if result.run and result.run.dataset]
-    return _NOUNS.get(tasks[0], "test samples") if tasks else "test samples"
+    tasks = [result.run.dataset.get("task") for result in results if result.run and result.run.dataset]
+    return _NOUNS.get((*tasks, results[0].predictions.task)[0], "test samples")
 
 
 def _count_seeds(pair: Pair) -> str:

@@ -9,6 +9,7 @@ from workbench.figures.classes import plot_class_balance, plot_confusion_matrix,
 from workbench.figures.comparison import plot_parallel_coordinates
 from workbench.figures.curves import plot_learning_curves
 from workbench.figures.evaluation import (
+    blend_maps,
     plot_estimates,
     plot_faithfulness,
     plot_maps,
@@ -20,6 +21,7 @@ from workbench.figures.style import PALETTE, build_template
 
 __all__ = [
     "PALETTE",
+    "blend_maps",
     "build_template",
     "plot_class_balance",
     "plot_confusion_matrix",

@@ -128,13 +128,15 @@ def plot_robustness(table: "pd.DataFrame", title: str = "Robustness") -> go.Figu
 
 
 def plot_faithfulness(
-    curves: Mapping[str, "pd.DataFrame"], title: str = "Deletion and insertion"
+    curves: Mapping[str, "pd.DataFrame"], unit: str = "pixels", title: str = "Deletion and insertion"
 ) -> go.Figure:
-    """Draw the probability of the class while marked pixels are taken away (solid) and put back (dotted).
+    """Draw the probability of the class while what is marked is taken away (solid) and put back (dotted).
 
     Args:
         curves: `Faithfulness.curves` of each kind of map, by the name to show; the first one's random order
             is drawn too.
+        unit: What is taken away, in the plural.
+        title: Of the figure.
     """
     figure = new_figure(title, height=400)
     lines = [(name, table, "") for name, table in curves.items()]
@@ -149,10 +151,10 @@ def plot_faithfulness(
                     name=f"{shorten_label(name)}, {kind}",
                     mode="lines",
                     line=dict(color=color, dash=dash),
-                    hovertemplate="%{x:.0%} of the pixels: %{y:.1%}",
+                    hovertemplate=f"%{{x:.0%}} of the {unit}: %{{y:.1%}}",
                 )
             )
-    figure.update_xaxes(title="share of the pixels, the most marked first", tickformat=".0%")
+    figure.update_xaxes(title=f"share of the {unit}, the most marked first", tickformat=".0%")
     figure.update_yaxes(title="probability of the class", tickformat=".0%", rangemode="tozero")
     return put_legend_on_top(figure)
 
@@ -166,14 +168,23 @@ def plot_maps(images: np.ndarray, maps: np.ndarray, captions: Sequence[str], tit
         captions: n texts.
         title: Of the figure.
     """
+    return plot_images(blend_maps(images, maps), captions, title)
+
+
+def blend_maps(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """Return images under their maps, (n, height, width, 3) uint8; each map's highest value is brightest.
+
+    Args:
+        images: (n, height, width, channels) uint8.
+        maps: (n, height, width), or with channels, which are summed; negative values are shown as 0.
+    """
     strengths = np.maximum(maps.sum(axis=-1) if maps.ndim == 4 else maps, 0)
     highest = strengths.max(axis=(1, 2), keepdims=True)
     shares = np.divide(strengths, highest, out=np.zeros_like(strengths), where=highest > 0)
     places = np.linspace(0, 1, len(_HEAT))
     heat = np.stack([np.interp(shares, places, channel) for channel in np.transpose(_HEAT)], axis=-1)
     color = np.broadcast_to(images.mean(axis=-1, keepdims=True), heat.shape)
-    mixed = ((1 - _VEIL) * color + _VEIL * heat).round().astype(np.uint8)
-    return plot_images(mixed, captions, title)
+    return ((1 - _VEIL) * color + _VEIL * heat).round().astype(np.uint8)
 
 
 def _fade(color: str) -> str:

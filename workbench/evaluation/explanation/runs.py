@@ -17,6 +17,7 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 MODEL_FILE = "artifacts/model.keras"
 TOKENIZER_FILE = "artifacts/tokenizer.json"
+_LENGTH_STEP = 16  # tokens
 
 
 def load_network(run_folder: str | Path) -> keras.Model:
@@ -51,7 +52,7 @@ def build_predict(network: keras.Model, run_folder: str | Path = "") -> Predict:
     if not run_folder or not path.is_file():
         return lambda images: network.predict(images, verbose=0)
     tokenizer = Tokenizer.from_file(str(path))
-    return lambda texts: network.predict(tokenize(tokenizer, list(texts)), verbose=0)
+    return lambda texts: network.predict(_tokenize_short(tokenizer, texts), verbose=0)
 
 
 def table_words(
@@ -69,12 +70,40 @@ def table_words(
         Columns `text` (its number), `word`, `gradients` (share of the class score; NaN where the text was
         cut) and `occlusion` (how far the probability falls without the word).
     """
-    tokenizer = Tokenizer.from_file(str(resolve_path(run_folder) / TOKENIZER_FILE))
     predict = build_predict(network, run_folder)
-    shares = integrate_token_gradients(network, tokenize(tokenizer, list(texts)), classes)
+    shares = explain_words(network, run_folder, texts, classes)
     rows = []
     for number, (sample, share) in enumerate(zip(texts, shares, strict=True)):
-        gains = merge_tokens(share, tokenizer.encode(sample), sample)
         falls = occlude_words(predict, sample, int(classes[number]))
-        rows += [(number, *gain, fall) for gain, (_, fall) in zip(gains, falls, strict=True)]
+        rows += [(number, word, gain, fall) for (word, fall), gain in zip(falls, share, strict=True)]
     return pd.DataFrame(rows, columns=["text", "word", "gradients", "occlusion"])
+
+
+def explain_words(
+    network: keras.Model, run_folder: str | Path, texts: Sequence[str], classes: np.ndarray
+) -> list[np.ndarray]:
+    """Return what every word of some texts adds to the score of a class, by integrated gradients.
+
+    Args:
+        network: Of a run of 03_finetune_text.
+        run_folder: That run, for its tokenizer.
+        texts: n texts.
+        classes: (n,) the class to explain of each.
+
+    Returns:
+        Of each text (words,), split at blanks; NaN where the tokenizer cut the text off.
+    """
+    tokenizer = Tokenizer.from_file(str(resolve_path(run_folder) / TOKENIZER_FILE))
+    shares = integrate_token_gradients(network, _tokenize_short(tokenizer, texts), classes)
+    return [
+        np.array([gain for _, gain in merge_tokens(share, tokenizer.encode(text), text)], np.float64)
+        for share, text in zip(shares, texts, strict=True)
+    ]
+
+
+def _tokenize_short(tokenizer: Tokenizer, texts: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return tokens without the padding that all texts have; lengths come in steps, so few are compiled."""
+    tokens = tokenize(tokenizer, list(texts))
+    longest = int(tokens["padding_mask"].sum(axis=1).max())
+    length = -(-longest // _LENGTH_STEP) * _LENGTH_STEP
+    return {name: values[:, :length] for name, values in tokens.items()}

@@ -7,9 +7,15 @@ from workbench.evaluation.statistics.intervals import (
     widen_degenerate,
     wilson_interval,
 )
+from workbench.evaluation.statistics.measured import (
+    MEASURES_OF_TASK,
+    RESAMPLED_MEASURES,
+    Saved,
+    count_units,
+    score_units,
+)
 from workbench.evaluation.statistics.planning import Plan, plan_seeds
 from workbench.evaluation.statistics.resampling import (
-    RESAMPLED_MEASURES,
     RESAMPLES,
     compute_measure,
     permute_pairs,
@@ -18,12 +24,15 @@ from workbench.evaluation.statistics.resampling import (
 from workbench.evaluation.statistics.significance import adjust_p_values, fisher, mcnemar
 
 __all__ = [
+    "MEASURES_OF_TASK",
     "RESAMPLED_MEASURES",
     "RESAMPLES",
     "Crossed",
     "Plan",
+    "Saved",
     "adjust_p_values",
     "compute_measure",
+    "count_units",
     "cross_difference",
     "cross_mean",
     "fisher",
@@ -32,6 +41,7 @@ __all__ = [
     "permute_pairs",
     "plan_seeds",
     "resample_measure",
+    "score_units",
     "t_interval",
     "widen_degenerate",
     "wilson_interval",

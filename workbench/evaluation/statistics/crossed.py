@@ -21,6 +21,8 @@ from scipy import stats
 
 from workbench.evaluation.statistics.intervals import LEVEL
 
+_ROUNDING = 1e-12  # of the largest value; within it two values that were added up differently are the same
+
 
 @dataclass(frozen=True)
 class Crossed:
@@ -65,7 +67,7 @@ def cross_mean(values: np.ndarray, resampled: np.ndarray, samples: int) -> Cross
         samples: n, of the test set.
     """
     covariance = np.atleast_2d(np.cov(resampled, rowvar=False))
-    return _combine(float(values.mean()), [values], _within(covariance), samples)
+    return _combine(float(values.mean()), [values], _settle(_within(covariance), covariance), samples)
 
 
 def cross_difference(
@@ -88,6 +90,7 @@ def cross_difference(
     variance = (
         _within(covariance[:cut, :cut]) + _within(covariance[cut:, cut:]) - 2 * covariance[:cut, cut:].mean()
     )
+    variance = _settle(variance, covariance)
     return _combine(float(one.mean() - other.mean()), [one, other], variance, samples)
 
 
@@ -99,10 +102,18 @@ def _within(covariance: np.ndarray) -> float:
     return float((covariance.sum() - np.trace(covariance)) / (seeds * (seeds - 1)))
 
 
+def _settle(variance: float, covariance: np.ndarray) -> float:
+    """Return a variance made of covariances; 0 where only their rounding is left, or where it is negative."""
+    return 0.0 if variance <= _ROUNDING * np.abs(covariance).max() else float(variance)
+
+
 def _combine(value: float, groups: list[np.ndarray], sample_variance: float, samples: int) -> Crossed:
-    sample_variance = max(sample_variance, 0.0)
+    least = _ROUNDING * max(np.abs(group).max() for group in groups)
+    value = 0.0 if abs(value) <= least else value
+    sample_variance = 0.0 if sample_variance <= least**2 else sample_variance
     parts = [(group.var(ddof=1) / len(group), len(group) - 1) for group in groups if len(group) > 1]
     seed_variance = float(sum(variance for variance, _ in parts))
+    seed_variance = 0.0 if seed_variance <= least**2 else seed_variance
     total = seed_variance + sample_variance
     if total == 0:
         return Crossed(value, 0.0, 0.0, np.inf)

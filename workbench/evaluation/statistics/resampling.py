@@ -5,31 +5,34 @@ from collections.abc import Sequence
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from workbench.evaluation.predictions import Predictions
-from workbench.evaluation.statistics.sums import RESAMPLED_MEASURES, Rows, Sums, build_sums
-
-__all__ = ["RESAMPLED_MEASURES", "RESAMPLES", "compute_measure", "permute_pairs", "resample_measure"]
+from workbench.evaluation.statistics.measured import Saved, build_sums
+from workbench.evaluation.statistics.sums import Rows, Sums
 
 RESAMPLES = 10_000
 _CHUNK = 4_000_000  # weights that are held at a time
+_ROUNDING = 1e-12  # of the measure; within it two sums in another order are the same
 
 
-def compute_measure(measure: str, predictions: Sequence[Predictions]) -> np.ndarray:
-    """Return the (m,) values of a measure of m runs on the same test set."""
+def compute_measure(measure: str, predictions: Sequence[Saved]) -> np.ndarray:
+    """Return the (m,) values of a measure of m runs on the same test set; NaN where it is not defined."""
     sums = build_sums(measure, predictions)
     counts = np.bincount(sums.cells, minlength=sums.rows.shape[0])
-    return sums.finish(_add_up(counts[None], sums.rows))[0]
+    if sums.rows.dtype == np.float32:
+        return sums.finish(_add_up(counts[None], sums.rows))[0]
+    added = (counts[:, None] * sums.rows).sum(axis=0)  # row by row, so that equal runs have equal values
+    return sums.finish(added[None])[0]
 
 
 def resample_measure(
-    measure: str, predictions: Sequence[Predictions], resamples: int = RESAMPLES, seed: int = 0
+    measure: str, predictions: Sequence[Saved], resamples: int = RESAMPLES, seed: int = 0
 ) -> np.ndarray:
     """Return a measure on bootstrap resamples of the test set (Efron & Tibshirani 1993, chapter 6).
 
-    The resamples are the same for all runs, hence differences between columns are paired.
+    The resamples are the same for all runs, hence differences between columns are paired. Of a ranking, whole
+    queries are drawn.
 
     Args:
-        measure: One of RESAMPLED_MEASURES.
+        measure: One of `MEASURES_OF_TASK`.
         predictions: Of m runs, all of the same n samples.
         resamples: How many.
         seed: The result is the same to the byte for the same seed.
@@ -54,15 +57,17 @@ def resample_measure(
 
 
 def permute_pairs(
-    measure: str, one: Predictions, other: Predictions, permutations: int = RESAMPLES, seed: int = 0
+    measure: str, one: Saved, other: Saved, permutations: int = RESAMPLES, seed: int = 0
 ) -> float:
     """Return the p-value of a paired permutation test: on each sample the two models may swap their names.
 
+    Of a ranking, the samples are queries.
+
     Two-sided; the observed order counts as one of the permutations, so the p-value is never 0
-    (Phipson & Smyth 2010, https://doi.org/10.2202/1544-6115.1585).
+    (Phipson & Smyth 2010, https://doi.org/10.2202/1544-6115.1585). NaN where the measure is not defined.
 
     Args:
-        measure: One of RESAMPLED_MEASURES.
+        measure: One of `MEASURES_OF_TASK`.
         one: Predictions of n samples.
         other: Predictions of the same samples.
         permutations: How many are drawn.
@@ -74,14 +79,17 @@ def permute_pairs(
     plain, swapped = (build_sums(measure, pair) for pair in ((one, other), (other, one)))
     random = np.random.default_rng(seed)
     base, change = _swap(plain, swapped)
-    observed = _difference(plain, base)
+    observed = float(_difference(plain, base)[0])
+    if np.isnan(observed):
+        return np.nan
+    least = abs(observed) - _ROUNDING * np.abs(plain.finish(base)).max()
     extreme = 1
     rows = max(1, _CHUNK // len(plain.cells))
     for start in range(0, permutations, rows):
         shape = (min(rows, permutations - start), len(plain.cells))
         swaps = random.integers(0, 2, shape, dtype=np.int8).astype(change.dtype)
         found = _difference(plain, base + _add_up(swaps, change))
-        extreme += int((np.abs(found) >= abs(observed[0]) - 1e-12).sum())
+        extreme += int((np.abs(found) >= least).sum())
     return extreme / (permutations + 1)
 
 

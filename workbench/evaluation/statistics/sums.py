@@ -1,8 +1,7 @@
 """Measures written as functions of sums over samples, so that resampling a measure is one matrix product.
 
 A measure of n samples is here a pair: what each sample adds, (n, c), and how c sums become the measure of
-every run. Accuracy, F1 and their kin need the hits, the predictions and the samples of each class; losses
-need a mean.
+every run.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,9 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-
-from workbench.errors import WorkbenchError
-from workbench.evaluation.predictions import Predictions
 
 Rows = np.ndarray | sparse.csr_array
 
@@ -32,151 +28,18 @@ class Sums:
     finish: Callable[[np.ndarray], np.ndarray]
 
 
-def count_sums(measure: str, predictions: Sequence[Predictions]) -> Sums:
-    """Return a measure of predicted classes, where samples with the same outcome in all runs share a cell."""
-    labels = predictions[0].labels
-    classes = len(predictions[0].class_names)
-    guesses = np.stack([each.probabilities.argmax(axis=1) for each in predictions], axis=1)  # (n, m)
-    outcomes = np.column_stack([labels, guesses])
-    cells = np.zeros(len(labels), np.int64)
-    for column in outcomes.T:
-        cells = np.unique(cells * classes + column, return_inverse=True)[1]
-    _, first = np.unique(cells, return_index=True)
-    rows = _count_rows(labels[first], guesses[first], classes)
-    present = np.unique(labels)
-
-    def finish(sums: np.ndarray) -> np.ndarray:
-        blocks = sums.astype(np.float64).reshape(len(sums), -1, classes)
-        support, rest = blocks[:, :1], blocks[:, 1:]
-        hits, guessed = rest[:, 0::2], rest[:, 1::2]  # (r, m, classes)
-        return COUNTED[measure](hits, guessed, support, present)
-
-    return Sums(cells, rows, finish)
-
-
-def mean_sums(measure: str, predictions: Sequence[Predictions]) -> Sums:
-    """Return a measure that is a mean over samples."""
-    values = np.stack([AVERAGED[measure](each) for each in predictions], axis=1)
-    ones = np.ones((len(values), 1))
+def average(values: Sequence[np.ndarray]) -> Sums:
+    """Return a measure that is a mean over samples, from its (n,) values in each run."""
+    columns = np.stack(values, axis=1).astype(np.float64)
+    ones = np.ones((len(columns), 1))
 
     def finish(sums: np.ndarray) -> np.ndarray:
         return sums[:, 1:] / sums[:, :1]
 
-    return Sums(np.arange(len(values)), np.hstack([ones, values]), finish)
+    return Sums(np.arange(len(columns)), np.hstack([ones, columns]), finish)
 
 
-def build_sums(measure: str, predictions: Sequence[Predictions]) -> Sums:
-    """Return a measure of several runs on the same samples.
-
-    Raises:
-        WorkbenchError: There is no such measure, no sample, or the samples differ.
-    """
-    if measure not in RESAMPLED_MEASURES:
-        raise WorkbenchError(
-            f"The measure {measure!r} cannot be resampled.\nGive one of {', '.join(RESAMPLED_MEASURES)}."
-        )
-    _require_same_samples(predictions)
-    return (count_sums if measure in COUNTED else mean_sums)(measure, predictions)
-
-
-def _count_rows(labels: np.ndarray, guesses: np.ndarray, classes: int) -> Rows:
-    """Return (u, (1 + 2 m) classes) float32: the class, and for each run the hit and the predicted class."""
-    cells, runs = guesses.shape
-    hit = guesses == labels[:, None]
-    offsets = classes * (1 + 2 * np.arange(runs))
-    columns = np.concatenate([labels[:, None], guesses + offsets, guesses + offsets + classes], axis=1)
-    values = np.concatenate([np.ones((cells, 1)), hit, np.ones_like(hit)], axis=1).astype(np.float32)
-    starts = np.arange(cells + 1) * columns.shape[1]
-    shape = (cells, classes * (1 + 2 * runs))
-    matrix = sparse.csr_array((values.ravel(), columns.ravel(), starts), shape=shape)
-    return matrix.toarray() if shape[1] <= _DENSE_COLUMNS else matrix
-
-
-def _divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+def divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     """Return the quotient, 0 where there is nothing to divide by, as scikit-learn's zero_division=0."""
     above, below = np.broadcast_arrays(above, below)
     return np.divide(above, below, out=np.zeros(above.shape), where=below != 0)
-
-
-def _accuracy(hits: np.ndarray, guessed: np.ndarray, support: np.ndarray, present: np.ndarray) -> np.ndarray:
-    return hits.sum(axis=-1) / support.sum(axis=-1)
-
-
-def _balanced_accuracy(
-    hits: np.ndarray, guessed: np.ndarray, support: np.ndarray, present: np.ndarray
-) -> np.ndarray:
-    occurring = np.maximum((support > 0).sum(axis=-1), 1)
-    return _divide(hits, support).sum(axis=-1) / occurring
-
-
-def _f1(hits: np.ndarray, guessed: np.ndarray, support: np.ndarray) -> np.ndarray:
-    return _divide(2 * hits, guessed + support)
-
-
-def _macro_f1(hits: np.ndarray, guessed: np.ndarray, support: np.ndarray, present: np.ndarray) -> np.ndarray:
-    return _f1(hits, guessed, support)[..., present].mean(axis=-1)
-
-
-def _weighted_f1(
-    hits: np.ndarray, guessed: np.ndarray, support: np.ndarray, present: np.ndarray
-) -> np.ndarray:
-    return (_f1(hits, guessed, support) * support).sum(axis=-1) / support.sum(axis=-1)
-
-
-def _kappa(hits: np.ndarray, guessed: np.ndarray, support: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Cohen's kappa (Cohen 1960, https://doi.org/10.1177/001316446002000104)."""
-    total = support.sum(axis=-1)
-    expected = (guessed * support).sum(axis=-1) / total
-    return _divide(hits.sum(axis=-1) - expected, total - expected)
-
-
-def _matthews(hits: np.ndarray, guessed: np.ndarray, support: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """The correlation of k classes (Gorodkin 2004, https://doi.org/10.1016/j.compbiolchem.2004.09.006)."""
-    total = support.sum(axis=-1)
-    above = hits.sum(axis=-1) * total - (guessed * support).sum(axis=-1)
-    spread = [total**2 - (counts**2).sum(axis=-1) for counts in (guessed, support)]
-    return _divide(above, np.sqrt(spread[0] * spread[1]))
-
-
-def _log_losses(predictions: Predictions) -> np.ndarray:
-    """Return the log loss of each sample, with the smallest probability that the measures know."""
-    values = predictions.probabilities.astype(np.float64)
-    values /= values.sum(axis=1, keepdims=True)
-    true = values[np.arange(len(values)), predictions.labels]
-    return -np.log(true.clip(np.finfo(np.float32).eps, 1))
-
-
-def _brier_scores(predictions: Predictions) -> np.ndarray:
-    """Return the squared distance of each sample's probabilities from its class, from 0 to 2."""
-    values = predictions.probabilities.astype(np.float64)
-    true = values[np.arange(len(values)), predictions.labels]
-    return (values**2).sum(axis=1) - 2 * true + 1
-
-
-COUNTED = {
-    "accuracy": _accuracy,
-    "balanced_accuracy": _balanced_accuracy,
-    "macro_f1": _macro_f1,
-    "weighted_f1": _weighted_f1,
-    "kappa": _kappa,
-    "matthews": _matthews,
-}
-AVERAGED = {"log_loss": _log_losses, "brier": _brier_scores}
-RESAMPLED_MEASURES = (*COUNTED, *AVERAGED)
-_DENSE_COLUMNS = 1_000  # sums from which a sparse product is faster than a dense one
-
-
-def _require_same_samples(predictions: Sequence[Predictions]) -> None:
-    first = predictions[0]
-    if not len(first):
-        raise WorkbenchError(
-            "The test set has no sample, so nothing can be measured on it.\n"
-            "Give a dataset with more samples or a larger test_fraction."
-        )
-    for other in predictions[1:]:
-        same = np.array_equal(first.ids, other.ids) and np.array_equal(first.labels, other.labels)
-        if not same or first.class_names != other.class_names:
-            raise WorkbenchError(
-                f"The predictions are of different test sets ({len(first)} and {len(other)} samples), so "
-                "they cannot be resampled in pairs.\nGive predictions of the same samples in the same order."
-            )
