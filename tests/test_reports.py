@@ -257,7 +257,7 @@ class TestPage:
 
     def test_holds_plotly_once(self, evaluated: Callable[..., Page]) -> None:
         page = evaluated(0.91)
-        assert sum(len(script) > 1_000_000 for _, script in page.scripts) == 1
+        assert sum(len(script) > 400_000 for _, script in page.scripts) == 1
 
     def test_never_runs_text_of_data(self, project: Path) -> None:
         pipeline = Pipeline(title=HOSTILE)

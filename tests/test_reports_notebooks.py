@@ -12,10 +12,11 @@ import nbformat
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+import plotly.offline
 import pytest
 
 import workbench as wb
-from workbench.reports.figures import MOST_POINTS, FigureStore, prepare_figure, read_array
+from workbench.reports.figures import MOST_POINTS, FigureStore, pack_plotly, prepare_figure, read_array
 from workbench.reports.notebook import NotebookView, read_view, sanitize
 from workbench.runs import write_json
 
@@ -186,6 +187,14 @@ class TestPrivacy:
 
 
 class TestFigures:
+    @pytest.mark.parametrize(("kind", "small"), [("heatmap", True), ("scatter3d", False)])
+    def test_are_drawn_by_the_smallest_plotly_that_can(self, kind: str, small: bool) -> None:
+        figures = [{"data": [{"y": [1]}]}, {"data": [{"type": kind}]}]
+        prepared = [prepare_figure(json.dumps(figure), "figure", "f") for figure in figures]
+        source = pack_plotly(prepared).source
+        assert f"v{plotly.offline.get_plotlyjs_version()}\n" in source[:200]
+        assert (len(source) < 2_000_000) is small
+
     def test_with_many_points_are_thinned_and_kept_in_full(self) -> None:
         y = np.sin(np.arange(100_000) / 1000)
         y[12_345] = 9  # a spike must survive

@@ -11,7 +11,7 @@ from workbench.reports.citations import read_bibliography
 from workbench.reports.collect import Report, ReportedStep, collect_report
 from workbench.reports.costs import collect_costs
 from workbench.reports.exhibits import Exhibits
-from workbench.reports.figures import FigureStore, pack_plotly, page_templates
+from workbench.reports.figures import FigureStore, PageFigure, pack_plotly, page_templates
 from workbench.reports.manifest import build_manifest
 from workbench.reports.methods import write_methods
 from workbench.reports.numbers import collect_numbers
@@ -131,13 +131,13 @@ def render_page(report: Report, path: Path, template: str = "", strict: bool = T
         own_path=show_path(path),
         built=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         figures=store.figures,
-        **_assets(),
+        **_assets(store.figures),
     )
 
 
-def _assets() -> dict[str, Any]:
+def _assets(figures: list[PageFigure]) -> dict[str, Any]:
     """Return styles and scripts, the policy that lets only these run, and the places of the seal."""
-    script, plotly = read_template("report.js"), pack_plotly()
+    script, plotly = read_template("report.js"), pack_plotly(figures)
     return {
         "css": read_template("report.css"),
         "script": script,
