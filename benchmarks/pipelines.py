@@ -65,6 +65,7 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", choices=[[], *MEASURES], help="what to measure; all by default")
     parser.add_argument("--rounds", type=int, default=5, help="how often the sides take turns")
     arguments = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # the peers were compiled when they were installed
     checks: list[Check] = []
     for part in arguments.parts or MEASURES:
         with tempfile.TemporaryDirectory() as temporary:
