@@ -17,6 +17,7 @@ from workbench.training.machine_speed import Speed, tune_for_this_machine
 from workbench.training.memory import MemoryGuard
 from workbench.training.position import Position
 from workbench.training.steering import Steering
+from workbench.training.ways import add_measured, estimate_ways
 
 if TYPE_CHECKING:
     from workbench.datasets.batches import Batches
@@ -30,7 +31,9 @@ __all__ = [
     "Speed",
     "Steering",
     "Thresholds",
+    "add_measured",
     "callbacks",
+    "estimate_ways",
     "require_positive",
     "tune_for_this_machine",
 ]
