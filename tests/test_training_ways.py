@@ -72,7 +72,7 @@ def test_weights_and_optimizer_are_those_of_networks_built_that_way(tokenizer, n
         layers = {2: 1, 3: 0}.get(each.get("frozen_layers"), 2)
         activations = 8 // each.get("accumulation", 1) * layers * (4 * values + masks)
         expected = (4 * (size(other.variables) + trained + kept) + activations) / MIB
-        assert row["training_mib"] == pytest.approx(expected, abs=0.51)
+        assert row["estimated_training_mib"] == pytest.approx(expected, abs=0.51)
 
 
 @pytest.mark.parametrize(
@@ -84,21 +84,27 @@ def test_the_other_ways_are_the_same_whichever_is_chosen(tokenizer, network, set
     ways = estimate_ways(build(tokenizer, **settings), make_batches(tokenizer, 8 // parts), **settings)
     assert ways["chosen"].tolist() == [True] + (len(ways) - 1) * [False]
     assert ways["way"].is_unique
-    for column in ("trained_weights", "training_mib"):
+    for column in ("trained_weights", "estimated_training_mib"):
         here = ways.set_index("way")[column]
         assert here[expected.index].tolist() == expected[column].tolist()
 
 
 def test_frozen_and_lora_spare_their_part_of_the_backward_pass(tokenizer, network, monkeypatch):
     monkeypatch.setattr("workbench.training.ways._time_forward", lambda *_: 10.0)
-    assert estimate_ways(network, make_batches(tokenizer))["epoch_seconds"].tolist() == [30, 20, 20, 10, 30]
+    assert estimate_ways(network, make_batches(tokenizer))["estimated_epoch_seconds"].tolist() == [
+        30,
+        20,
+        20,
+        10,
+        30,
+    ]
 
 
 def test_estimating_leaves_the_network_as_it_was(tokenizer, network):
     variables = [*network.variables, *network.optimizer.variables]
     before = copy_values(variables)
     ways = estimate_ways(network, make_batches(tokenizer))
-    assert (ways["epoch_seconds"] >= 0).all()
+    assert (ways["estimated_epoch_seconds"] >= 0).all()
     for was, now in zip(before, copy_values(variables), strict=True):
         np.testing.assert_array_equal(was, now)
 

@@ -50,14 +50,15 @@ def estimate_ways(
 
     All take the same steps. The numbers are rough estimates, for float32 and without compilation:
 
-    - `training_mib`: weights; gradients; what the optimizer keeps, by its present number of values a weight;
-      and activations of the longest batch by Korthikanti et al. 2022 (https://arxiv.org/abs/2205.05198,
-      section 4.1), per layer 8 values of the encoder's and 2 of the inner width a token, 2 values for each
-      pair of tokens and head, and the masks of dropout, for the layers through which gradients go.
-    - `process_mib_at_least`: the process as it is now, and what of these it does not hold yet. Tracing the
-      step and temporary arrays are not in it; with MiniLM on TensorFlow they took 0.4 to 1 GiB more.
-    - `epoch_seconds`: one forward pass, timed now, for all tokens with their padding; a backward pass takes
-      as much for the gradients of activations and again for those of weights (Kaplan et al. 2020,
+    - `estimated_training_mib`: weights; gradients; what the optimizer keeps, by its present number of values
+      a weight; and activations of the longest batch by Korthikanti et al. 2022
+      (https://arxiv.org/abs/2205.05198, section 4.1), per layer 8 values of the encoder's and 2 of the inner
+      width a token, 2 values for each pair of tokens and head, and the masks of dropout, for the layers
+      through which gradients go.
+    - `estimated_process_mib_at_least`: the process as it is now, and what of these it does not hold yet.
+      Tracing the step and temporary arrays are not in it; with MiniLM on TensorFlow they took 0.4 to 1 GiB.
+    - `estimated_epoch_seconds`: one forward pass, timed now, for all tokens with their padding; a backward
+      pass takes as much for the gradients of activations and again for those of weights (Kaplan et al. 2020,
       https://arxiv.org/abs/2001.08361, section 2.1). LoRA spares the latter, frozen layers both. Without
       validation, and without the seconds in which the first epoch traces the step.
 
@@ -93,9 +94,9 @@ def estimate_ways(
                 "way": way.describe(layers),
                 "chosen": way == chosen,
                 "trained_weights": trained,
-                "training_mib": round((sizes.total(way) * _FLOAT + kept) / MIB),
-                "process_mib_at_least": round((present + kept) / MIB),
-                "epoch_seconds": round(forward * sizes.passes(way), 1),
+                "estimated_training_mib": round((sizes.total(way) * _FLOAT + kept) / MIB),
+                "estimated_process_mib_at_least": round((present + kept) / MIB),
+                "estimated_epoch_seconds": round(forward * sizes.passes(way), 1),
             }
         )
     return pd.DataFrame(rows)
