@@ -14,7 +14,7 @@ import pytest
 import workbench as wb
 from workbench.errors import OfflineError, WorkbenchError
 from workbench.models.schedules import build_schedule
-from workbench.models.text import build_encoder, load_tokenizer, predict_texts, tokenize
+from workbench.models.text import build_encoder, load_tokenizer, predict_texts, tokenize, tokenize_split
 
 ROOT = Path(__file__).parents[1]
 TEXTS = ["A wonderful film.", "A dreadful film, a bore", "Wonderful!", "What a dreadful, dreadful bore."]
@@ -51,6 +51,70 @@ def test_text_that_is_too_long_is_cut_and_still_ends_with_its_end_token(tokenize
     assert tokens["token_ids"].shape == (1, 8)
     assert tokens["token_ids"][0, -1] == tokenizer.token_to_id("[SEP]")
     assert tokens["padding_mask"].all()
+
+
+def make_split(texts):
+    return wb.Split(
+        {"text": np.array(texts, object)}, {"label": np.arange(len(texts))}, np.arange(len(texts)).astype(str)
+    )
+
+
+@pytest.fixture
+def tokenized(monkeypatch):
+    """The texts that were tokenized, call by call."""
+    calls = []
+    monkeypatch.setattr(
+        "workbench.models.text.tokenize", lambda *each: calls.append(list(each[1])) or tokenize(*each)
+    )
+    return calls
+
+
+def test_split_is_tokenized_once_and_keeps_its_targets_and_ids(project, tokenizer, tokenized):
+    split = make_split(TEXTS)
+    for _ in range(2):
+        tokens = tokenize_split(tokenizer, split)
+        for name, array in tokenize(tokenizer, TEXTS).items():
+            np.testing.assert_array_equal(tokens.inputs[name], array)
+            assert tokens.inputs[name].dtype == array.dtype
+        np.testing.assert_array_equal(tokens.y, split.y)
+        np.testing.assert_array_equal(tokens.ids, split.ids)
+    assert tokenized == [TEXTS]
+    assert tokenize_split(tokenizer, split).batches(2).samples == len(TEXTS)
+
+
+def test_other_texts_length_or_vocabulary_are_tokenized_anew(project, tokenizer, tokenized):
+    others = [
+        (tokenizer, TEXTS),
+        (tokenizer, TEXTS[::-1]),
+        (tokenizer, [*TEXTS, "More."]),
+        (load_tokenizer("small-transformer", TEXTS, max_length=6), TEXTS),
+        (load_tokenizer("small-transformer", TEXTS[:3], max_length=8), TEXTS),
+    ]
+    for each, texts in others:
+        tokens = tokenize_split(each, make_split(texts))
+        np.testing.assert_array_equal(tokens.inputs["token_ids"], tokenize(each, texts)["token_ids"])
+    assert tokenized == [texts for _, texts in others]
+
+
+def test_split_without_texts_has_no_tokens(project, tokenizer):
+    for _ in range(2):
+        assert len(tokenize_split(tokenizer, make_split([]))) == 0
+
+
+@pytest.mark.parametrize("harm", [lambda file: file.write_bytes(file.read_bytes()[:-4]), Path.unlink])
+@pytest.mark.parametrize("name", ["padding_mask.npy", "arrays.json"])
+def test_damaged_tokens_are_made_again_and_mended(project, tokenizer, tokenized, name, harm):
+    split = make_split(TEXTS)
+    tokenize_split(tokenizer, split)
+    (file,) = project.glob(f"data/cache/tokens/*/{name}")
+    file.chmod(0o644)
+    harm(file)
+    for _ in range(2):
+        tokens = tokenize_split(tokenizer, split)
+        np.testing.assert_array_equal(
+            tokens.inputs["padding_mask"], tokenize(tokenizer, TEXTS)["padding_mask"]
+        )
+    assert len(tokenized) == 2
 
 
 @pytest.mark.parametrize("text", ["", "电影很好", "naïve 😀", "\x00"])

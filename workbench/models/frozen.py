@@ -10,13 +10,8 @@ import keras
 import numpy as np
 
 from workbench.datasets import Split
-from workbench.datasets.cache import build_folder, cache_root
-from workbench.datasets.storage import DamagedError, open_array, write_array
+from workbench.datasets.kept import keep_arrays
 from workbench.errors import WorkbenchError
-from workbench.runs import read_json, write_json
-
-_FACTS = "features.json"
-_ARRAY = "features.npy"
 
 
 def compute_features(
@@ -49,15 +44,13 @@ def compute_features(
         WorkbenchError: A weight of the model is trained, or it has several outputs.
     """
     _check(frozen)
-    folder = cache_root(cache_dir) / "features"
-    name = _identity(frozen, split)
-    features = _open(folder / name)
-    if features is None:
+
+    def compute() -> dict[str, np.ndarray]:
         batches = split.batches(batch_size, shuffle=False, mask=mask)
-        computed = frozen.predict(batches, verbose=0)  # (n, …)
-        build_folder(folder, lambda temporary: _write(temporary, name, computed))
-        features = computed
-    return Split({"features": features}, split.targets, split.ids)
+        return {"features": frozen.predict(batches, verbose=0)}  # (n, …)
+
+    features = keep_arrays("features", _identity(frozen, split), compute, cache_dir)
+    return Split(features, split.targets, split.ids)
 
 
 def _check(frozen: keras.Model) -> None:
@@ -72,20 +65,6 @@ def _check(frozen: keras.Model) -> None:
             f"{len(frozen.trainable_weights)} of its weights may change.\n"
             "Freeze it with model.trainable = False, or train it with the head."
         )
-
-
-def _write(folder: Path, name: str, features: np.ndarray) -> str:
-    facts = write_array(folder / _ARRAY, features)
-    write_json(folder / _FACTS, facts)
-    return name
-
-
-def _open(folder: Path) -> np.ndarray | None:
-    facts = read_json(folder / _FACTS)
-    try:
-        return open_array(folder / _ARRAY, facts) if facts else None
-    except DamagedError:
-        return None  # they are computed again
 
 
 def _identity(frozen: keras.Model, split: Split) -> str:

@@ -5,6 +5,8 @@ pretrained BERT-like model of the catalog (`weights` in data/catalog.yaml) or "s
 nothing beforehand and learns its vocabulary from the training texts.
 """
 
+import hashlib
+import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,8 @@ import keras
 import numpy as np
 
 from workbench.datasets import Split, load_catalog, load_weights
+from workbench.datasets.kept import keep_arrays
+from workbench.datasets.storage import digest_texts
 from workbench.errors import OfflineError, WorkbenchError
 from workbench.models.augmentation import drop_tokens
 from workbench.runs import resolve_path, show_path
@@ -69,8 +73,16 @@ def tokenize(tokenizer: "Tokenizer", texts: Sequence[str] | np.ndarray) -> dict[
     }
 
 
-def tokenize_split(tokenizer: "Tokenizer", split: Split) -> Split:
+def tokenize_split(tokenizer: "Tokenizer", split: Split, *, cache_dir: str | Path | None = None) -> Split:
     """Return a split of texts as what an encoder takes: `tokenize` of its texts, with its targets and ids.
+
+    It is done the first time, and kept under data/cache/tokens/ for these texts and this tokenizer with its
+    vocabulary, its rules and its length.
+
+    Args:
+        tokenizer: From `load_tokenizer`.
+        split: Texts (n,).
+        cache_dir: Where tokens are kept; data/cache of the project by default.
 
     Example:
         tokenize_split(tokenizer, dataset.train).batches(32, seed=seed, mask="padding_mask")
@@ -78,7 +90,13 @@ def tokenize_split(tokenizer: "Tokenizer", split: Split) -> Split:
     Raises:
         WorkbenchError: These are no texts.
     """
-    return Split(tokenize(tokenizer, split.x), split.targets, split.ids)
+    _check_texts(split.x)
+    rules = hashlib.sha256(
+        f"{importlib.metadata.version('tokenizers')} {tokenizer.to_str()}".encode()
+    ).hexdigest()
+    identity = f"{rules[:16]}-{digest_texts(split.x)[:32]}"
+    tokens = keep_arrays("tokens", identity, lambda: tokenize(tokenizer, split.x), cache_dir)
+    return Split(tokens, split.targets, split.ids)
 
 
 def build_encoder(

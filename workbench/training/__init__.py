@@ -10,12 +10,14 @@ from workbench.runs import Run
 from workbench.training.checkpoint import Checkpoint
 from workbench.training.costs import CostMeter
 from workbench.training.diagnosis import Diagnosis, Probe, Thresholds
+from workbench.training.energy import requested_country
 from workbench.training.event_logger import EventLogger
 from workbench.training.layers import LayerMeter
 from workbench.training.machine_speed import Speed, tune_for_this_machine
 from workbench.training.memory import MemoryGuard
 from workbench.training.position import Position
 from workbench.training.steering import Steering
+from workbench.training.ways import add_measured, estimate_ways
 
 if TYPE_CHECKING:
     from workbench.datasets.batches import Batches
@@ -29,7 +31,9 @@ __all__ = [
     "Speed",
     "Steering",
     "Thresholds",
+    "add_measured",
     "callbacks",
+    "estimate_ways",
     "require_positive",
     "tune_for_this_machine",
 ]
@@ -43,6 +47,7 @@ def callbacks(
     probe: Any = None,
     thresholds: Thresholds | None = None,
     tensorboard: bool = False,
+    energy: bool | str | None = None,
 ) -> list[keras.callbacks.Callback]:
     """Return the callbacks that make a training part of a run: they log, obey, keep and diagnose it.
 
@@ -60,10 +65,13 @@ def callbacks(
             `Dataset`, or a pair of inputs and targets as `fit` takes them. Without it these rules are silent.
         thresholds: When the rules of diagnosis speak.
         tensorboard: Whether TensorBoard's event files are written too, to the run's folder `tensorboard/`.
+        energy: Whether codecarbon counts energy and CO₂, which the run's `costs` then have, too: False, True,
+            or the country whose electricity it is, as three letters of ISO 3166-1 ("DEU"). None for what the
+            variable `WORKBENCH_ENERGY` says: nothing, 1 or a country.
 
     Raises:
-        WorkbenchError: The probe is none, callbacks of a run are handed over again, or TensorBoard is not
-            installed.
+        WorkbenchError: The probe is none, callbacks of a run are handed over again, TensorBoard or codecarbon
+            is asked for and not installed, or the country is not known.
 
     Example:
         train = data.train.batches(32, seed=seed)
@@ -80,7 +88,7 @@ def callbacks(
     samples = None if probe is None else Probe.of(probe)
     position = Position()
     size = batches.batch_size if batches is not None else _batch_size(run)
-    costs = CostMeter(run, position, size, batches)
+    costs = CostMeter(run, position, size, batches, requested_country(energy))
     checkpoint = Checkpoint(run, position, tuple(own), batches, first, costs)
     layers = LayerMeter(run.log, samples, position.start)
     steering = Steering(run, stopping, checkpoint, layers)

@@ -1,4 +1,4 @@
-"""What a training costs: time, memory and arithmetic."""
+"""What a training costs: time, memory, arithmetic and, if asked for, energy."""
 
 import math
 import resource
@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from workbench.runs import Run
+from workbench.training.energy import EnergyMeter
 from workbench.training.flops import METHOD, PASSES_OF_TRAINING, count_flops
 from workbench.training.position import Position
 
 if TYPE_CHECKING:
     from workbench.datasets.batches import Batches
+
+WHOLE = 0.99  # of a training's time, in which its energy was counted; below that, its costs say so
 
 
 class CostMeter(keras.callbacks.Callback):
@@ -24,6 +27,7 @@ class CostMeter(keras.callbacks.Callback):
         position: How many batches were trained; another callback of the same `fit`, before this one.
         batch_size: Samples a batch, if known.
         batches: What the model is trained with, if `Dataset.train.batches` made it.
+        country: Whose electricity it is, if energy is to be counted, too; as `EnergyMeter` takes it.
     """
 
     def __init__(
@@ -32,17 +36,23 @@ class CostMeter(keras.callbacks.Callback):
         position: Position,
         batch_size: int | None = None,
         batches: "Batches | None" = None,
+        country: str | None = None,
     ) -> None:
         super().__init__()
         self.run = run
         self.position = position
         self.batch_size = batch_size
         self.data = batches
+        self.country = country
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         self.seconds = self.processor_seconds = 0.0
         self.samples = 0
+        self.energy = self.carbon = self.energy_seconds = 0.0  # kWh, kg, and how long they were counted
+        self.energy_method = ""
         self._counted = 0  # of the samples of the present epoch
+        self._meter = None  # that of a `fit` that was interrupted ends
+        self._meter = _Laps(EnergyMeter(self.country)) if self.country is not None else None
         self._clock = _Clock()
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
@@ -53,6 +63,8 @@ class CostMeter(keras.callbacks.Callback):
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         self.look()
+        if self._meter:
+            self._meter.stop()
         self.costs = self._describe()
         self.run.record(costs={str(self.run.log.fit): self.costs})
 
@@ -71,7 +83,19 @@ class CostMeter(keras.callbacks.Callback):
         if flops:
             costs["flops"] = PASSES_OF_TRAINING * flops * self.samples
             costs["flops_method"] = METHOD
-        return costs
+        return costs | self._describe_energy()
+
+    def _describe_energy(self) -> dict[str, Any]:
+        """Return energy in kWh and CO₂ in kg, where an attempt counted them."""
+        if not self.energy_method:
+            return {}
+        share = self.energy_seconds / self.seconds if self.seconds else 1.0
+        part = f"; of {share:.0%} of the time, the rest was not counted" if share < WHOLE else ""
+        return {
+            "energy_kwh": self.energy,
+            "co2_kg": self.carbon,
+            "energy_method": f"{self.energy_method}{part}",
+        }
 
     def _seen(self) -> int:
         """Return the samples of the present epoch so far; its last batch may be smaller."""
@@ -86,6 +110,26 @@ class CostMeter(keras.callbacks.Callback):
         seconds, processor_seconds = self._clock.lap()
         self.seconds += seconds
         self.processor_seconds += processor_seconds
+        if self._meter:
+            energy, carbon, self.energy_method = self._meter.lap()
+            self.energy += energy
+            self.carbon += carbon
+            self.energy_seconds += seconds
+
+
+class _Laps:
+    """Energy and CO₂ since the last look."""
+
+    def __init__(self, meter: EnergyMeter) -> None:
+        self._meter = meter
+        self._last = meter.read()
+
+    def lap(self) -> tuple[float, float, str]:
+        last, self._last = self._last, self._meter.read()
+        return self._last[0] - last[0], self._last[1] - last[1], self._last[2]
+
+    def stop(self) -> None:
+        self._meter.stop()
 
 
 class _Clock:

@@ -19,7 +19,7 @@ from workbench.verification.verdicts import DRIFTED, IDENTICAL, NOT_COMPARABLE, 
 _EXECUTED = "executed.ipynb"
 _IGNORE = "nbval-ignore-output"  # nbval's tag: the cell runs, its outputs are not compared
 # Their output is written over while the cell runs, or tells how fast this machine is just now.
-_MOVING = ("live", "watch", "watch_pipeline", "tune_for_this_machine")
+_MOVING = ("live", "watch", "watch_pipeline", "tune_for_this_machine", "estimate_ways")
 _THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 # What TensorFlow's C++ code prints: ipykernel keeps it in a notebook, but not when it runs under pytest.
 _GREETING = (
