@@ -23,7 +23,7 @@ from workbench.training.callback_state import (
     read_random_state,
     restore_random_state,
 )
-from workbench.training.checkpoint_files import CheckpointFiles, find_shelved, shelve
+from workbench.training.checkpoint_files import BEST_FOLDER, CheckpointFiles, find_shelved, shelve
 from workbench.training.costs import CostMeter
 from workbench.training.learning_rate import read_factor, scale_schedule
 from workbench.training.position import Position, Start
@@ -235,7 +235,7 @@ class Checkpoint(keras.callbacks.Callback):
         if shelved:
             with contextlib.suppress(DamagedSnapshot):  # it is spare: the training can do without
                 found = read_snapshot(shelved)
-                self.best.go_on(found.facts["best"], shelved.parent)
+                self.best.go_on(found.facts["best"], shelved.parent / BEST_FOLDER)
                 self._restore(found)
                 self._copy_epochs(*found.facts["source"])
 

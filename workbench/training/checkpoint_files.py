@@ -10,6 +10,7 @@ from workbench.training.snapshot import DamagedSnapshot, Snapshot, read_snapshot
 
 SHELF_BYTES = 4 * 2**30  # that all shelved checkpoints may take together; the oldest go first
 
+BEST_FOLDER = "best"  # of a shelf's folder: what holds the weights of best epochs
 _EVERY = "epoch-*.safetensors"
 
 
@@ -68,8 +69,10 @@ def shelve(path: Path, best: str, identity: str) -> None:
         identity: What a training must be to go on from it.
     """
     shelf = _shelf()
-    for file in {path, path.with_name(best or path.name)}:
-        target = shelf / identity / file.name
+    targets = {shelf / identity / path.name: path}
+    if best:  # where no training looks for a place to go on from
+        targets[shelf / identity / BEST_FOLDER / best] = path.with_name(best)
+    for target, file in targets.items():
         temporary = temporary_path(target.parent)
         try:
             os.link(file, temporary)
@@ -97,7 +100,8 @@ def _shelf() -> Path:
 def _make_room(shelf: Path) -> None:
     """Remove the oldest checkpoints until the others fit."""
     sizes: Mapping[Path, int] = {
-        folder: sum(file.stat().st_size for file in folder.iterdir()) for folder in shelf.iterdir()
+        folder: sum(file.stat().st_size for file in folder.glob("**/*.safetensors"))
+        for folder in shelf.iterdir()
     }
     total = sum(sizes.values())
     for folder in sorted(sizes, key=lambda each: each.stat().st_mtime):
