@@ -233,7 +233,7 @@ class Views:
         updates: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(UPDATES))
         for name, hooks in times.items():
             if len(hooks["on_train_batch_end"]):  # some do nothing there
-            updates[views.get(name, "ours")] += hooks["on_train_batch_end"]
+                updates[views.get(name, "ours")] += hooks["on_train_batch_end"]
         # The first batch traces and warms, and the last one is logged with the epoch.
         write_answer(answer, {view: seconds[2:-1].tolist() for view, seconds in updates.items()})
 
