@@ -213,3 +213,20 @@ def test_relative_python_path_starts_at_the_kernel_folder(start_kernel: Start, p
     (project / "beside/other.py").write_text("value = 5")
     env = os.environ | {"PYTHONPATH": "beside"}
     assert start_kernel(env=env).value("__import__('other').value") == 5
+
+
+@pytest.mark.parametrize("name", ["workbench-warm", "python3"])
+def test_end_waits_for_threads_and_does_what_was_registered_for_it(
+    start_kernel: Start, project: Path, name: str
+) -> None:
+    kernel = start_kernel(name)
+    kernel.run(
+        "import atexit, pathlib, threading, time\n"
+        "atexit.register(pathlib.Path('registered').touch)\n"
+        "threading.Thread(target=lambda: (time.sleep(0.3), pathlib.Path('thread').touch())).start()"
+    )
+    process = kernel.process
+    kernel.manager.request_shutdown()
+    assert process.wait(30) == 0
+    assert (project / "thread").exists()
+    assert (project / "registered").exists()

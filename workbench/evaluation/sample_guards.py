@@ -78,10 +78,7 @@ def _find_one_class(predictions: Predictions) -> Iterator[Finding]:
 
 
 def _find_constant_labels(outputs: Outputs) -> Iterator[Finding]:
-    constant = [
-        name for name, values in zip(outputs.names, outputs.targets.T, strict=True) if not np.ptp(values)
-    ]
-    if constant:
+    if constant := _constant_targets(outputs):
         every = len(constant) == len(outputs.names)
         yield Finding(
             "constant_labels",
@@ -94,10 +91,7 @@ def _find_constant_labels(outputs: Outputs) -> Iterator[Finding]:
 
 
 def _find_constant_quantities(outputs: Outputs) -> Iterator[Finding]:
-    constant = [
-        name for name, values in zip(outputs.names, outputs.targets.T, strict=True) if not np.ptp(values)
-    ]
-    if constant:
+    if constant := _constant_targets(outputs):
         yield Finding(
             "constant_targets",
             "error",
@@ -106,6 +100,12 @@ def _find_constant_quantities(outputs: Outputs) -> Iterator[Finding]:
             "Test on samples that differ in it.",
             {"quantities": constant},
         )
+
+
+def _constant_targets(outputs: Outputs) -> list[str]:
+    """Return the names of what is the same for all test samples."""
+    columns = zip(outputs.names, outputs.targets.T, strict=True)
+    return [name for name, values in columns if not np.ptp(values)]
 
 
 def _find_undefined_queries(outputs: Outputs) -> Iterator[Finding]:

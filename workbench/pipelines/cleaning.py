@@ -7,12 +7,12 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from workbench.errors import WorkbenchError
 from workbench.pipelines.loading import load_pipeline
 from workbench.pipelines.locking import locked
 from workbench.pipelines.planning import plan_pipeline
+from workbench.pipelines.spec import find_texts
 from workbench.pipelines.state import show
 from workbench.runs import RUN_FILE, STATE_FILE, STEP_FILE, is_alive, project_root, read_json
 
@@ -108,19 +108,11 @@ def _follow(root: Path, kept: set[Path]) -> None:
     waiting = list(kept)
     while waiting:
         details = read_json(waiting.pop() / RUN_FILE) or {}
-        for text in _texts(details.get("parameters", {})):
+        for text in find_texts(details.get("parameters", {})):
             for path in _RUN_PATH.findall(text):
                 if root / path not in kept:
                     kept.add(root / path)
                     waiting.append(root / path)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _texts(item)
 
 
 def _size(folder: Path) -> int:

@@ -15,7 +15,7 @@ from workbench.pipelines.imports import ImportGraph, read_references
 from workbench.pipelines.memory import Memory
 from workbench.pipelines.notebooks import Notebook
 from workbench.pipelines.source import find_scripts, normalize_code, parse_code
-from workbench.pipelines.spec import Step, find_references
+from workbench.pipelines.spec import Step, find_references, find_texts
 from workbench.provenance import keras_backend
 from workbench.runs import RUN_FILE
 
@@ -84,7 +84,7 @@ class Fingerprinter:
         """Return the content's identity of the dataset and of the run folders that parameters name."""
         found = {}
         for name, value in step.parameters.items():
-            for text in _texts(value):
+            for text in find_texts(value):
                 path = self._root / text.removeprefix("run:")
                 if "/" in text and (path / RUN_FILE).is_file():
                     found[f"{name} {text}"] = self._output_of(path)
@@ -155,14 +155,6 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[s
     for name in sorted({*old, *new}):
         if old.get(name) != new.get(name):
             yield name, old.get(name), new.get(name)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str) and value:
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
 
 
 def _brief(value: Any) -> str:

@@ -133,13 +133,17 @@ def resolve_parameters(step: Step, folders: Mapping[str, Sequence[str]]) -> dict
 
 def find_references(value: Any) -> Iterator[str]:
     """Yield what stands between the braces of each `${…}` in a parameter's value."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            yield from find_references(item)
-    elif isinstance(value, str):
-        yield from REFERENCE.findall(value)
+    for text in find_texts(value):
+        yield from REFERENCE.findall(text)
+
+
+def find_texts(value: Any) -> Iterator[str]:
+    """Yield every text in a parameter's value, however deep in lists and mappings."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from find_texts(item)
 
 
 def _resolve(value: Any, folders: Mapping[str, Sequence[str]]) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from workbench.pipelines.spec import find_texts
 from workbench.reports.manifest import describe_run
 from workbench.runs import RUN_FILE, open_run, resolve_path, show_path
 from workbench.verification.rerun import Watch, describe_step, plain_name, run_steps, targets_of
@@ -57,22 +58,14 @@ def leave_out_seeds(
 
 def _variants(parameters: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield each seed of the runs that are named, and the parameters without the runs of that seed."""
-    seeds = {path: seed for path in _texts(parameters) if (seed := _seed_of(path)) is not None}
+    seeds = {path: seed for path in find_texts(parameters) if (seed := _seed_of(path)) is not None}
     if len(set(seeds.values())) < 2:
         return
     for seed in sorted(set(seeds.values())):
         gone = {path for path, other in seeds.items() if other == seed}
         rest = {name: _without(value, gone) for name, value in parameters.items()}
-        if not gone & set(_texts(rest)) and set(seeds) - gone:
+        if not gone & set(find_texts(rest)) and set(seeds) - gone:
             yield seed, rest
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _texts(item)
 
 
 def _seed_of(path: str) -> int | None:
