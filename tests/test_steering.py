@@ -1,5 +1,6 @@
 """What a person asks of a training while `fit` runs."""
 
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -278,3 +279,40 @@ def test_changed_schedule_leaves_a_model_that_can_be_saved(run, data, tmp_path):
     train(run, model, data, ("learning_rate", 0.001))
     model.save(tmp_path / "model.keras")
     assert_same_weights(keras.models.load_model(tmp_path / "model.keras"), model)
+
+
+class InterruptedInDel:
+    """Interrupts the process from within `__del__`, where Python ignores the exception."""
+
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_interrupt_that_python_drops_ends_the_training_all_the_same(run, data):
+    dropping = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: InterruptedInDel())
+    with pytest.raises(KeyboardInterrupt):
+        train(run, build(), data, callbacks=[dropping])
+    assert fit(build(), data, wb.callbacks(wb.start_run("runs/two")), epochs=2).epoch == [0, 1]
+
+
+def test_interrupts_belong_to_python_again_after_the_training(run, data):
+    seen = []
+    look = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: seen.append(signal.getsignal(signal.SIGINT))
+    )
+    before = signal.getsignal(signal.SIGINT)
+    train(run, build(), data, callbacks=[look], epochs=1)
+    assert seen != [before]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_handler_of_the_user_keeps_the_interrupt(run, data):
+    caught = []
+    before = signal.signal(signal.SIGINT, lambda *_: caught.append("by the user"))
+    interrupting = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: InterruptedInDel())
+    try:
+        history, _ = train(run, build(), data, callbacks=[interrupting], epochs=2)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (history.epoch, caught) == ([0, 1], ["by the user"] * 2)

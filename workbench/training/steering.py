@@ -21,6 +21,7 @@ from workbench.errors import WorkbenchError
 from workbench.events import read_events
 from workbench.runs import Run
 from workbench.training.checkpoint import Checkpoint
+from workbench.training.interrupts import Interrupts
 from workbench.training.layers import LayerMeter
 from workbench.training.learning_rate import change_learning_rate, read_learning_rate, restore_schedule
 
@@ -51,9 +52,9 @@ class Steering(keras.callbacks.Callback):
         self._log = run.log
         obeyed = [event["request"] for event in read_events(run.log.path) if event["type"] == "control"]
         self._reader = ControlReader(run.path / CONTROL_FILE, run.attempt, obeyed)
-        self.on_train_begin()
+        self._begin()
 
-    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+    def _begin(self) -> None:
         self.stop = ""  # NOW or AFTER_EPOCH once somebody asked for it
         self.restored: int | None = None  # the epoch whose weights the model was given back
         self.paused_seconds = 0.0
@@ -61,6 +62,10 @@ class Steering(keras.callbacks.Callback):
         self._later: list[dict[str, Any]] = []
         self._epoch = self._step = 0
         self._due = 0.0
+
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        self._begin()
+        Interrupts.watch()
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         self._epoch, self._step = epoch, 0
@@ -83,6 +88,7 @@ class Steering(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
+        Interrupts.release()
         restore_schedule(self.model)
         if self.stop == NOW:
             self.restored = self.checkpoint.restore_best()
@@ -91,6 +97,7 @@ class Steering(keras.callbacks.Callback):
 
     def _look(self) -> None:
         """Do what has been asked since the last look, and wait here while the training is paused."""
+        Interrupts.raise_dropped()
         self._take_requests()
         began = time.monotonic()
         while self._paused and not self.stop:
