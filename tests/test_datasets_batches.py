@@ -85,7 +85,7 @@ def test_samples_of_like_length_are_cut_to_few_lengths_and_lose_nothing():
     split = make_tokens()
     seen = list(split.batches(16, seed=1, mask="padding_mask").as_numpy_iterator())
     assert sorted(np.concatenate([labels for _, labels in seen])) == list(range(100))
-    assert len({inputs["token_ids"].shape[1] for inputs, _ in seen}) <= 4
+    assert len({inputs["token_ids"].shape[1] for inputs, _ in seen}) <= 6
     assert len(seen) == 7
     for inputs, labels in seen:
         np.testing.assert_array_equal(
@@ -98,6 +98,26 @@ def test_samples_of_like_length_are_cut_to_few_lengths_and_lose_nothing():
 def test_grouped_batches_that_are_not_shuffled_keep_the_order_of_the_samples():
     batches = make_tokens().batches(16, shuffle=False, mask="padding_mask")
     assert list(itertools.chain(*labels_of(batches))) == list(range(100))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 9])
+def test_buckets_are_those_that_need_the_least_padding(count):
+    lengths = np.random.default_rng(count).integers(1, 61, 50)
+    needed = sorted({min(60, -(-int(length) // 8) * 8) for length in lengths})
+
+    def positions(buckets):
+        return sum(min(bucket for bucket in buckets if bucket >= length) for length in lengths)
+
+    choices = [
+        (*some, needed[-1]) for some in itertools.combinations(needed[:-1], min(count, len(needed)) - 1)
+    ]
+    buckets = choose_buckets(lengths, 60, count)
+    assert len(buckets) <= count
+    assert positions(buckets) == min(map(positions, choices))
+
+
+def test_pass_does_not_wait_for_a_tuning_thread_at_its_end():
+    assert make_split().batches(SIZE).options().autotune.enabled is False
 
 
 @pytest.mark.parametrize("count", [1, 15, 16, 17, 100])

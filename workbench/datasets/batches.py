@@ -121,7 +121,12 @@ class Batches(tf.data.Dataset):
             return inputs, targets
 
         plans = tf.data.Dataset.from_tensors(0).flat_map(begin)
-        return plans.map(take, num_parallel_calls=2, deterministic=True).prefetch(4)
+        batches = plans.map(take, num_parallel_calls=2, deterministic=True).prefetch(4)
+        # There is nothing to tune, and a pass would wait at its end until the tuning thread looks again: that
+        # doubles its pause each time, so that an epoch could take twice its time.
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        return batches.with_options(options)
 
 
 def _reader(arrays: Any) -> Any:

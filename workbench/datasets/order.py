@@ -65,16 +65,28 @@ def plan_epoch_by_length(
     return EpochPlan(rows, ends, np.array(padded, np.int64)[order])
 
 
-def choose_buckets(lengths: np.ndarray, longest: int, count: int = 4) -> tuple[int, ...]:
-    """Return at most `count` lengths, multiples of 8, that hold about equally many samples each.
+def choose_buckets(lengths: np.ndarray, longest: int, count: int = 6) -> tuple[int, ...]:
+    """Return the `count` lengths, or fewer, that need the least padding; they are multiples of 8.
 
     Args:
         lengths: (n,) int, positions that each sample needs.
         longest: The length to which the samples are padded.
         count: How many different lengths there may be: XLA compiles the network once for each.
     """
-    parts = np.quantile(lengths, np.arange(1, count + 1) / count, method="higher")
-    return tuple(sorted({min(longest, int(-(-part // 8) * 8)) for part in parts}))
+    needed, samples = np.unique(np.minimum(longest, -(-lengths // 8) * 8), return_counts=True)
+    counted = np.concatenate([[0], np.cumsum(samples)])
+    # positions[i, j] are those of one bucket for the needed lengths i to j - 1; an empty one costs nothing.
+    positions = (counted - counted[:, None]) * np.concatenate([[0], needed]).astype(float)
+    positions[np.tril_indices(len(counted), -1)] = np.inf
+    least, begins = positions[0], []  # of buckets for the needed lengths up to j - 1
+    for _ in range(count - 1):
+        sums = least[:, None] + positions
+        begins.append(sums.argmin(axis=0))
+        least = sums.min(axis=0)
+    ends = [len(needed)]
+    for begin in reversed(begins):
+        ends.append(begin[ends[-1]])
+    return tuple(int(needed[end - 1]) for end in sorted(set(ends)) if end)
 
 
 def _ends(count: int, batch_size: int) -> np.ndarray:
