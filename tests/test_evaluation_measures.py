@@ -110,6 +110,16 @@ class TestCalibration:
         low, _ = bound_calibration_error(draw_predictions(2000, sharpness=2.0), resamples=500)
         assert low > 0.05
 
+    @pytest.mark.parametrize("shown", [0, 1], ids=["all right", "all wrong"])
+    def test_interval_leaves_room_for_answers_that_no_sample_shows(self, shown: int) -> None:
+        values = np.tile([0.99, 0.01], (60, 1))
+        run = Predictions(np.arange(60).astype(str), np.full(60, shown), values, ("a", "b"))
+        room = 1 - 0.025 ** (1 / 60)  # Clopper and Pearson, 1934
+        error = measure_calibration_error(run)
+        low, high = bound_calibration_error(run, resamples=100)
+        assert low == pytest.approx(max(error - room, 0))
+        assert high == pytest.approx(min(error + room, 1))
+
     def test_interval_is_the_same_to_the_byte_for_the_same_seed(self) -> None:
         run = draw_predictions(300, 1.5)
         assert bound_calibration_error(run, resamples=200) == bound_calibration_error(run, resamples=200)

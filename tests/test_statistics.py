@@ -16,6 +16,7 @@ from workbench.evaluation.statistics import (
     adjust_p_values,
     compute_measure,
     cross_difference,
+    cross_mean,
     fisher,
     mcnemar,
     permute_pairs,
@@ -209,6 +210,20 @@ class TestIntervals:
         found = cross_difference(one, other, one + noise, other - noise, samples=10_000)
         assert found.seed_variance == pytest.approx(0)
         assert found.error == pytest.approx(2 * noise.std(ddof=1), rel=1e-6)
+
+    def test_over_seeds_that_agree_by_different_mistakes_is_that_of_their_mean(self) -> None:
+        """Two seeds of 20 samples miss two each, not the same ones: their covariance is below zero."""
+        hits = np.ones((2, 20))
+        hits[0, :2] = hits[1, 2:4] = 0
+        random = np.random.default_rng(0)
+        weights = random.multinomial(20, np.full(20, 1 / 20), 20_000) / 20
+        resampled, perfect = weights @ hits.T, np.ones((20_000, 2))
+        expected = (hits.mean(axis=0).var() / 20) ** 0.5  # of a mean of 20 samples
+        found = cross_mean(hits.mean(axis=1), resampled, 20)
+        assert found.error == pytest.approx(expected, rel=0.03)
+        found = cross_difference(np.ones(2), hits.mean(axis=1), perfect, resampled, 20)
+        assert found.error == pytest.approx(expected, rel=0.03)
+        assert found.p_value == pytest.approx(2 * stats.t.sf(0.1 / expected, 19), rel=0.2)
 
 
 class TestPlanning:

@@ -288,6 +288,26 @@ class TestHardInputs:
         (other,) = compare(runs, "macro_f1", resamples=200)
         assert str(other.estimates[0]) == "1.0000 (no interval)"
 
+    def test_equal_losses_of_all_samples_have_no_interval(self) -> None:
+        split = make_split(60)
+        said = 0.1 + 0.7 * np.eye(3)[split.y]
+        runs = [Predictions(split.ids, split.y, values, NAMES) for values in (np.eye(3)[split.y], said)]
+        results = [Result(name, "model", run, 0) for name, run in zip(("sure", "less"), runs, strict=True)]
+        verdict = judge(results, "log_loss", "shapes", resamples=200)
+        assert [str(each) for each in verdict.estimates] == ["0.0000 (no interval)", "0.2231 (no interval)"]
+        assert "the difference does not vary over resamples of the 60 test samples" in verdict.sentence
+
+    def test_a_measure_that_is_blind_is_not_taken_for_equal_answers(self) -> None:
+        labels, ids = np.zeros(60, int), np.arange(60).astype(str)
+        guesses = {"a": (np.arange(60) < 5).astype(int), "b": (np.arange(60) < 20).astype(int)}
+        results = [
+            Result(name, "model", Predictions(ids, labels, np.eye(3)[said], NAMES), 0)
+            for name, said in guesses.items()
+        ]
+        verdict = judge(results, "kappa", "shapes", resamples=200)
+        assert "does not vary over resamples of the 60 test samples" in verdict.pairs[0].note
+        assert "tells the two apart" not in verdict.pairs[0].note
+
     def test_a_hundred_classes_take_their_time_but_work(self) -> None:
         random = np.random.default_rng(0)
         labels = random.integers(0, 100, 1000)

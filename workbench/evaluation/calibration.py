@@ -8,7 +8,7 @@ from scipy import optimize, special
 
 from workbench.errors import WorkbenchError
 from workbench.evaluation.predictions import Predictions
-from workbench.evaluation.statistics import RESAMPLES, wilson_interval
+from workbench.evaluation.statistics import RESAMPLES, widen_degenerate, wilson_interval
 
 BINS = 15
 _FEWEST_IN_BIN = 10  # samples; fewer bins are made where there are not enough
@@ -55,7 +55,8 @@ def bound_calibration_error(
     intervals of a calibrated model lie above its error of 0. Here the interval begins at 0 unless the error
     is above what the noise alone would give; where it is, at the percentile of gaps with the variance of
     their noise taken off. It ends at the percentile less the bias that the resamples show. This is
-    cautious: it covers 94 to 100 in 100 (`tests/test_coverage.py`).
+    cautious: it covers 94 to 100 in 100 (`tests/test_coverage.py`). Where all answers are right, or all
+    wrong, resamples know no other; the interval is then wider by the share that so many samples may miss.
 
     Args:
         predictions: Of n samples.
@@ -80,6 +81,9 @@ def bound_calibration_error(
     without_noise = np.sqrt(np.maximum(drawn**2 - 2 * noise, 0)).sum(axis=1) / size
     start = np.quantile(without_noise, low) if error > np.quantile(from_noise, high) else 0.0
     end = max(np.quantile(without_noise, high), np.quantile(errors, high) - (errors.mean() - error))
+    if not np.ptp(correct):
+        room = widen_degenerate(size)
+        start, end = max(start - room, 0), min(end + room, 1)
     return float(start), float(end)
 
 

@@ -13,6 +13,7 @@ from workbench.evaluation.statistics import (
     compute_measure,
     count_units,
     cross_mean,
+    is_constant,
     percentile_interval,
     resample_measure,
     score_units,
@@ -141,7 +142,7 @@ def _interval(sample: Sample, model: str, kind: str) -> tuple[float, float, str,
     if undefined or np.isnan(values).any():
         share = f"on {undefined:,} of {len(resampled):,} resamples"
         return np.nan, np.nan, "none", f"not defined {share if undefined else 'on these samples'}"
-    if not np.ptp(resampled) and not np.ptp(values):
+    if is_constant(resampled) and is_constant(values):
         return _degenerate_interval(sample, float(values[0]))
     if len(values) == 1:
         note = "one seed: says nothing of other seeds" if kind == "model" else ""

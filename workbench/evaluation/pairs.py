@@ -88,7 +88,7 @@ def compare_pair(sample: Sample, one: str, other: str) -> Pair:
     )
     note = _note(sample, better, worse)
     if found.error == 0:
-        low, high, note = _degenerate(sample, found.value, note)
+        low, high, note = _degenerate(sample, better, worse, found.value, note)
     elif np.isnan(found.error):
         low, high, p_value = np.nan, np.nan, np.nan
         note = "; ".join(filter(None, (note, "not defined on every resample of the test samples")))
@@ -123,9 +123,16 @@ def _compare_single(
     return *interval, p_value, "paired permutation test, paired bootstrap over test samples"
 
 
-def _degenerate(sample: Sample, difference: float, note: str) -> tuple[float, float, str]:
-    """Return the interval of models that no sample tells apart, or that all samples do."""
-    what = f"no test sample of {sample.size:,} tells the two apart" if difference == 0 else "no variance"
+def _degenerate(
+    sample: Sample, better: str, worse: str, difference: float, note: str
+) -> tuple[float, float, str]:
+    """Return the interval of models that no sample tells apart, or that the measure sets apart on none."""
+    alike = difference == 0 and np.array_equal(sample.scores[better], sample.scores[worse])
+    what = (
+        f"no test sample of {sample.size:,} tells the two apart"
+        if alike
+        else f"the difference does not vary over resamples of the {sample.size:,} test samples"
+    )
     note = f"{note}; {what}" if note else what
     if sample.measure not in SHARES_OF_SAMPLES:
         return np.nan, np.nan, note

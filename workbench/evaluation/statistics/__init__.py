@@ -2,6 +2,7 @@
 
 from workbench.evaluation.statistics.crossed import Crossed, cross_difference, cross_mean
 from workbench.evaluation.statistics.intervals import (
+    is_constant,
     percentile_interval,
     t_interval,
     widen_degenerate,
@@ -36,6 +37,7 @@ __all__ = [
     "cross_difference",
     "cross_mean",
     "fisher",
+    "is_constant",
     "mcnemar",
     "percentile_interval",
     "permute_pairs",

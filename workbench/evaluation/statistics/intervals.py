@@ -4,6 +4,12 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.95
+ROUNDING = 1e-12  # of the largest value; within it two values that were added up differently are the same
+
+
+def is_constant(values: np.ndarray) -> bool:
+    """Tell whether values differ by no more than the rounding of sums; False where one is NaN."""
+    return bool(np.ptp(values) <= ROUNDING * np.abs(values).max())
 
 
 def t_interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
