@@ -108,6 +108,8 @@ class TestPredictions:
         split = make_split(np.zeros(2), [0, 5])
         with pytest.raises(WorkbenchError, match="labels from 0 to 5"):
             wb.write_predictions(wb.start_run("runs/one"), split, one_hot([0, 1], 2), ("a", "b"))
+        with pytest.raises(WorkbenchError, match="labels from -1 to 0"):
+            make_predictions([-1, 0], one_hot([0, 1], 2))
 
     def test_missing_from_a_run_are_reported_with_its_path(self, project: Path) -> None:
         wb.start_run("runs/one").finish()
@@ -140,8 +142,14 @@ class TestMeasures:
         assert found["log_loss"] == pytest.approx(-np.log(np.finfo(np.float32).eps), rel=1e-3)
 
     def test_of_an_empty_test_set_are_refused(self) -> None:
-        with pytest.raises(WorkbenchError, match="no sample"):
-            wb.evaluation.evaluate_predictions(make_predictions([], np.zeros((0, 2))))
+        for measure in (wb.evaluation.evaluate_predictions, wb.evaluation.measure_classes):
+            with pytest.raises(WorkbenchError, match="no sample"):
+                measure(make_predictions([], np.zeros((0, 2))))
+
+    def test_of_a_single_class_that_there_is_are_perfect(self) -> None:
+        found = wb.evaluation.measure_predictions(make_predictions([0, 0], np.ones((2, 1))))
+        assert (found["accuracy"], found["log_loss"]) == (1, 0)
+        assert np.isnan(found["roc_auc"])
 
     def test_confusions_are_counted_by_true_and_predicted_class(self) -> None:
         predictions = make_predictions([0, 0, 2, 2, 2], one_hot([0, 2, 2, 2, 0], 3))

@@ -115,6 +115,21 @@ class TestSlices:
         with pytest.raises(WorkbenchError, match="groups 3 samples"):
             measure_groups([make_result(np.ones(5, bool), np.zeros(5, int))], ["x", "y", "z"])
 
+    def test_by_nothing_or_of_nothing_are_refused(self) -> None:
+        result = make_result(np.ones(4, bool), np.zeros(4, int))
+        with pytest.raises(WorkbenchError, match="no column"):
+            find_slices([result], {})
+        with pytest.raises(WorkbenchError, match="no model"):
+            find_slices([], {"c": ["x"] * 4})
+        with pytest.raises(WorkbenchError, match=r"shape \(4, 2\)"):
+            measure_groups([result], np.zeros((4, 2)))
+
+    def test_leave_out_samples_whose_value_is_missing(self) -> None:
+        column = np.arange(100.0)
+        column[:4] = np.nan, np.inf, -np.inf, np.nan
+        table = measure_groups([make_result(np.arange(100) % 3 > 0, np.zeros(100, int))], column)
+        assert table["samples"].tolist() == [24] * 4
+
     def test_describe_images_and_texts(self) -> None:
         images = np.stack([np.full((4, 4, 1), value, np.uint8) for value in (0, 255)])
         found = describe_samples(make_dataset(images, images, ([0, 1], [0, 1]), "image"))

@@ -324,6 +324,8 @@ class TestHardInputs:
     def test_nothing_to_judge_is_refused(self) -> None:
         with pytest.raises(WorkbenchError, match="no model to judge"):
             judge([], "accuracy", "shapes")
+        with pytest.raises(WorkbenchError, match="no model to judge"):
+            compare([])
 
     @pytest.mark.parametrize(
         ("estimate", "text"),
@@ -355,6 +357,13 @@ class TestCommand:
         (project / "runs/made/state.json").write_text(json.dumps({"steps": steps, "pipeline": "made"}))
         done = CliRunner().invoke(commands, ["compare", "made"], catch_exceptions=False)
         assert "do not separate" in done.output
+
+    def test_of_a_pipeline_without_trainings_says_so(self, project: Path) -> None:
+        (project / "runs/made").mkdir(parents=True)
+        steps = {"train": {"run": "runs/made/none", "state": "failed"}}
+        (project / "runs/made/state.json").write_text(json.dumps({"steps": steps, "pipeline": "made"}))
+        done = CliRunner().invoke(commands, ["compare", "made"])
+        assert "The pipeline made has no training with stored predictions" in str(done.exception)
 
     def test_of_a_run_that_is_none_says_so(self, project: Path) -> None:
         done = CliRunner().invoke(commands, ["compare", "runs/none"])

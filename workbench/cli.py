@@ -338,7 +338,13 @@ def _compared_folders(run: str) -> list[Path]:
     steps = _named_steps(run)
     if steps is None:
         return [Path(run)]
-    return [folder for _, folder in steps.values() if (folder / PREDICTIONS_FILE).is_file()]
+    folders = [folder for _, folder in steps.values() if (folder / PREDICTIONS_FILE).is_file()]
+    if not folders:
+        raise WorkbenchError(
+            f"The pipeline {run} has no training with stored predictions.\n"
+            f"Let it run to its end: workbench run {run}."
+        )
+    return folders
 
 
 def _training_folders(run: str) -> list[Path]:

@@ -99,11 +99,7 @@ def evaluate_predictions(predictions: Predictions) -> dict[str, float]:
     Raises:
         WorkbenchError: There is no sample.
     """
-    if not len(predictions):
-        raise WorkbenchError(
-            "The test set has no sample, so nothing can be measured on it.\n"
-            "Give a dataset with more samples or a larger test_fraction."
-        )
+    _require_samples(predictions)
     labels, guesses = predictions.labels, predictions.probabilities.argmax(axis=1)
     present = np.unique(labels)
     return {
@@ -128,7 +124,11 @@ def measure_classes(predictions: Predictions) -> pd.DataFrame:
     """Return precision, recall, F1 and support (test samples) of every class.
 
     A precision is NaN for a class that was never predicted, a recall for one that never occurs.
+
+    Raises:
+        WorkbenchError: There is no sample.
     """
+    _require_samples(predictions)
     with warnings.catch_warnings():  # NaN is the answer that the docstring promises
         warnings.simplefilter("ignore", UndefinedMetricWarning)
         precision, recall, f1, support = metrics.precision_recall_fscore_support(
@@ -139,6 +139,14 @@ def measure_classes(predictions: Predictions) -> pd.DataFrame:
         )
     columns = {"precision": precision, "recall": recall, "f1": f1, "support": support}
     return pd.DataFrame({"class": predictions.class_names, **columns})
+
+
+def _require_samples(predictions: Predictions) -> None:
+    if not len(predictions):
+        raise WorkbenchError(
+            "The test set has no sample, so nothing can be measured on it.\n"
+            "Give a dataset with more samples or a larger test_fraction."
+        )
 
 
 def _mean_over_classes(score: Callable[[np.ndarray, np.ndarray], float], predictions: Predictions) -> float:
@@ -154,5 +162,7 @@ def _mean_over_classes(score: Callable[[np.ndarray, np.ndarray], float], predict
 def _log_loss(predictions: Predictions) -> float:
     """Return the log loss of the probabilities, scaled to sum to 1 where their type rounded them."""
     values = predictions.probabilities
+    if values.shape[1] == 1:
+        return 0.0  # scikit-learn wants two classes
     values = values / values.sum(axis=1, keepdims=True)
     return float(metrics.log_loss(predictions.labels, values, labels=range(values.shape[1])))

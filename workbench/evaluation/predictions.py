@@ -29,7 +29,8 @@ class Predictions:
     """What a model says about every sample of a test set.
 
     Raises:
-        WorkbenchError: The numbers are no probabilities of these samples and classes.
+        WorkbenchError: The numbers are no probabilities of these samples and classes, or a label is none of
+            the classes.
     """
 
     ids: np.ndarray  # (n,) str
@@ -39,6 +40,7 @@ class Predictions:
 
     def __post_init__(self) -> None:
         _check_shape(self.probabilities, len(self.labels), len(self.class_names))
+        _check_labels(self.labels, len(self.class_names))
         _check_probabilities(self.probabilities)
 
     def __len__(self) -> int:
@@ -79,7 +81,7 @@ def write_predictions(
     """
     values = np.asarray(probabilities, dtype=np.float32)
     Predictions(split.ids, split.y, values, tuple(class_names))
-    _check_samples(split.ids, split.y, len(class_names))
+    _check_ids(split.ids)
     columns = {"id": split.ids.tolist(), "label": np.asarray(split.y, np.int64)}
     columns |= {f"p_{number}": column for number, column in enumerate(values.T)}
     names = json.dumps(list(class_names), ensure_ascii=False)
@@ -195,14 +197,17 @@ def _check_probabilities(values: np.ndarray) -> None:
         )
 
 
-def _check_samples(ids: np.ndarray, labels: np.ndarray, classes: int) -> None:
+def _check_labels(labels: np.ndarray, classes: int) -> None:
+    if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
+        raise WorkbenchError(
+            f"There are labels from {labels.min()} to {labels.max()}, but {classes} class names.\n"
+            "Give the class names of this dataset: dataset.class_names."
+        )
+
+
+def _check_ids(ids: np.ndarray) -> None:
     if len(np.unique(ids)) < len(ids):
         raise WorkbenchError(
             f"The split has {len(ids)} samples but only {len(np.unique(ids))} different ids, so its "
             "predictions could not be told apart.\nGive every sample its own id."
-        )
-    if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
-        raise WorkbenchError(
-            f"The split has labels from {labels.min()} to {labels.max()}, but there are {classes} class "
-            f"names.\nGive the class names of this dataset: dataset.class_names."
         )

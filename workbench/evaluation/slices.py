@@ -48,7 +48,8 @@ def measure_groups(
     Args:
         results: The seeds of one model.
         column: (n,) what groups the test samples: names; or numbers, which are cut into four parts. A pandas
-            Categorical may name groups that no sample is in.
+            Categorical may name groups that no sample is in. A sample whose value is missing (NaN, None) or
+            infinite is in no group.
         measure: One of `statistics.RESAMPLED_MEASURES`.
         resamples: Of the bootstrap.
 
@@ -57,8 +58,10 @@ def measure_groups(
         elsewhere), `gap_low`, `gap_high`, `p`; NaN where a group or its outside is empty.
 
     Raises:
-        WorkbenchError: The column does not belong to the test samples.
+        WorkbenchError: There are no results, or the column does not belong to the test samples.
     """
+    if not results:
+        raise WorkbenchError("There is no model to measure.\nGive the results of one model's seeds.")
     require_classes(results, "Groups of test samples cannot be measured")
     groups = _group(column)
     if len(groups) != len(results[0].predictions):
@@ -99,7 +102,15 @@ def find_slices(
     Returns:
         The columns of `measure_groups`, with `column`, `p_adjusted` (Benjamini-Hochberg over all groups) and
         `worse`: whether the model is shown to be worse there than elsewhere.
+
+    Raises:
+        WorkbenchError: There are no results or columns, or a column does not belong to the test samples.
     """
+    if not columns:
+        raise WorkbenchError(
+            "There is no column to group the test samples by.\n"
+            "Give describe_samples(dataset), or columns of your own: {name: one value for each test sample}."
+        )
     tables = []
     for name, column in columns.items():
         table = measure_groups(results, column, measure, resamples)
@@ -114,9 +125,14 @@ def find_slices(
 
 
 def _group(column: Sequence[Any]) -> pd.Categorical:
-    values = column if isinstance(column, pd.Categorical) else pd.Series(np.asarray(column))
-    if isinstance(values, pd.Categorical):
-        return values
+    if isinstance(column, pd.Categorical):
+        return column
+    found = np.asarray(column)
+    if found.ndim != 1:
+        raise WorkbenchError(
+            f"The column has the shape {found.shape}.\nGive one value for each test sample, in their order."
+        )
+    values = pd.Series(found).replace([np.inf, -np.inf], np.nan)
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > _MOST_VALUES:
         parts = pd.qcut(values, PARTS, duplicates="drop")
         names = [f"{part.left:.3g} to {part.right:.3g}" for part in parts.cat.categories]

@@ -143,8 +143,11 @@ def compare(
         One verdict for each dataset.
 
     Raises:
-        WorkbenchError: A run is unfinished or has no predictions, or the test sets do not allow a comparison.
+        WorkbenchError: There is no run, one is unfinished or has no predictions, or the test sets do not
+            allow a comparison.
     """
+    if not runs:
+        raise _no_model()
     every, drafts = [], []
     for results in read_result_groups(runs):
         name = results[0].run.dataset["name"]
@@ -194,10 +197,14 @@ def _require_fittable(results: Sequence[Result]) -> None:
         )
 
 
+def _no_model() -> WorkbenchError:
+    return WorkbenchError("There is no model to judge.\nGive the folders of finished training runs.")
+
+
 def _draft(results: Sequence[Result], measure: str, dataset: str, resamples: int, seed: int) -> Verdict:
     """Return a verdict whose p-values are not adjusted yet."""
     if not results:
-        raise WorkbenchError("There is no model to judge.\nGive the folders of finished training runs.")
+        raise _no_model()
     measure = choose_measure(results, measure)
     sample = sample_runs(measure, keep_different_seeds(results), resamples, seed)
     sign = 1 if is_lower_better(measure) else -1
