@@ -163,7 +163,8 @@ class TestChoiceOfTest:
         row = table_pairs(verdict).iloc[0]
         assert "seeds are independent" in row["assumptions"]
         assert "the same 2,000 samples" in row["checked"]
-        assert "Shapiro-Wilk" in row["checked"]
+        assert "spread of a over 4 seeds looks normal (Shapiro-Wilk" in row["checked"]
+        assert verdict.basis == f"Assumed: {row['assumptions']}.\nChecked: {row['checked']}."
 
     def test_interval_of_one_model_is_wider_than_that_over_seeds_alone(
         self, train: Callable[..., str]
@@ -348,8 +349,19 @@ class TestCommand:
         done = CliRunner().invoke(commands, ["compare", *runs, "--find", "0.01"], catch_exceptions=False)
         assert done.exit_code == 0
         assert "vgg is better than cnn by" in done.output
-        assert "Planning: " in done.output
+        assert "Planning: No number of seeds finds a difference of 0.01" in done.output
+        assert "Assumed: the test samples are independent draws" in done.output
+        assert "Checked: both were tested on the same 2,000 samples" in done.output
         assert re.search(r"cnn\s+0\.\d+ \(0\.\d+ to 0\.\d+\)", done.output)
+
+    def test_tells_what_was_found_where_seeds_cannot_be_planned(self, train: Callable[..., str]) -> None:
+        runs = [
+            train(name, 0, 0.8, dataset=dataset, data_seed=number)
+            for number, dataset in enumerate(("shapes", "colours"))
+            for name in ("vgg", "cnn")
+        ]
+        done = CliRunner().invoke(commands, ["compare", *runs, "--find", "0.01"], catch_exceptions=False)
+        assert done.output.count("Planning: The spread over seeds is not known") == 2
 
     def test_takes_the_trainings_of_a_pipeline(self, train: Callable[..., str], project: Path) -> None:
         runs = [train(name, seed, 0.8) for name in ("vgg", "cnn") for seed in range(2)]

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from workbench.errors import WorkbenchError
 from workbench.evaluation.measures import describe_measure
 from workbench.evaluation.rounding import format_value
 
@@ -34,11 +35,20 @@ def print_verdict(verdict: "Verdict", console: Console, difference: float | None
         if verdict.describe(pair) in verdict.sentence:
             continue
         console.print(Text(f"  {verdict.describe(pair)}"), soft_wrap=True)
+    if verdict.basis:
+        console.print(Text(verdict.basis, style="dim"), soft_wrap=True)
     for finding in verdict.findings:
         line = Text(f"{finding.severity}: ", style=_STYLES[finding.severity])
         console.print(line.append(f"{finding.message} {finding.advice}", style="default"), soft_wrap=True)
     if difference is not None:
-        console.print(Text(f"Planning: {verdict.plan(difference)}"), soft_wrap=True)
+        console.print(Text(f"Planning: {_plan(verdict, difference)}"), soft_wrap=True)
+
+
+def _plan(verdict: "Verdict", difference: float) -> str:
+    try:
+        return str(verdict.plan(difference))
+    except WorkbenchError as error:  # seeds that cannot be planned take nothing from what was found
+        return str(error)
 
 
 def _estimates(verdict: "Verdict") -> Table:

@@ -1,5 +1,6 @@
 """Two models on the same test set: how far they differ, and whether the data carry the claim."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,7 +104,7 @@ def compare_pair(sample: Sample, one: str, other: str) -> Pair:
         seeds=(len(values[0]), len(values[1])),
         effect=_effect(sample, better, worse, values),
         assumptions=_assumptions(several),
-        checks=_checks(sample, values),
+        checks=_checks(sample, dict(zip((better, worse), values, strict=True))),
         note=note,
         error_seeds=found.seed_variance,
         error_samples=found.sample_variance,
@@ -174,13 +175,14 @@ def _assumptions(several: bool) -> tuple[str, ...]:
     )
 
 
-def _checks(sample: Sample, values: list[np.ndarray]) -> tuple[str, ...]:
+def _checks(sample: Sample, values: Mapping[str, np.ndarray]) -> tuple[str, ...]:
     checks = [f"both were tested on the same {sample.size:,} samples: pairs are right"]
-    for group in values:
+    for model, group in values.items():
         if len(group) >= ENOUGH_SEEDS and np.ptp(group):
             p_value = stats.shapiro(group).pvalue
             found = "looks normal" if p_value >= 0.05 else "does not look normal"
-            checks.append(f"spread of {len(group)} seeds {found} (Shapiro-Wilk, p = {p_value:.2g})")
-    if min(map(len, values)) > 1:
+            what = f"spread of {model} over {len(group)} seeds"
+            checks.append(f"{what} {found} (Shapiro-Wilk, p = {p_value:.2g})")
+    if min(map(len, values.values())) > 1:
         checks.append("equal spread of the two is not assumed (Welch)")
     return tuple(checks)

@@ -94,6 +94,15 @@ class Verdict:
             f"difference of {name} {size} ({basis}).{note}"
         )
 
+    @property
+    def basis(self) -> str:
+        """What the tests of all pairs take for granted, and what of that was checked; empty without pairs."""
+        parts = (
+            ("Assumed", (each for pair in self.pairs for each in pair.assumptions)),
+            ("Checked", (each for pair in self.pairs for each in pair.checks)),
+        )
+        return "\n".join(f"{what}: {'; '.join(dict.fromkeys(each))}." for what, each in parts if self.pairs)
+
     def plan(self, difference: float, power: float = 0.8) -> Plan:
         """Return how many seeds a true difference between the two best models would need to be found.
 
