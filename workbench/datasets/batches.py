@@ -8,6 +8,7 @@ import numpy as np
 import psutil
 import tensorflow as tf
 
+from workbench.datasets.identity import digest_samples
 from workbench.datasets.order import EpochPlan, choose_buckets, plan_epoch, plan_epoch_by_length
 from workbench.errors import WorkbenchError
 
@@ -29,6 +30,7 @@ class Batches(tf.data.Dataset):
         seed: Decides these orders.
         mask: Name of an input (n, length) that is above zero where a sample has something. Samples of
             like length are put together, and the inputs of that shape cut to a few lengths.
+        ids: (n,) str, of the samples; without them nobody can tell which samples these are.
     """
 
     def __init__(
@@ -40,11 +42,13 @@ class Batches(tf.data.Dataset):
         shuffle: bool = True,
         seed: int = 0,
         mask: str = "",
+        ids: np.ndarray | None = None,
     ) -> None:
         self.inputs, self.targets = dict(inputs), dict(targets)
         self.samples = len(next(iter(self.inputs.values())))
         _check(self.samples, batch_size)
         self.batch_size, self.shuffle, self.seed, self.mask = batch_size, shuffle, seed, mask
+        self._ids = ids
         self._lengths, self.buckets = _measure(self.inputs, mask)
         self._epoch = self._batch = 0
         self._dataset = self._build()
@@ -71,6 +75,12 @@ class Batches(tf.data.Dataset):
             {name: array[rows] for name, array in arrays.items()} for arrays in (self.inputs, self.targets)
         )
         return _only_or_all(inputs), _only_or_all(targets), rows
+
+    def identity(self) -> str:
+        """Return which samples these are (`digest_samples`); empty without ids, or with several targets."""
+        if self._ids is None or len(self.targets) != 1:
+            return ""
+        return digest_samples(self._ids, next(iter(self.targets.values())))
 
     def settings(self) -> dict[str, Any]:
         """Return what the order of the samples follows from, besides the epoch."""

@@ -90,7 +90,9 @@ class Split:
         """
         from workbench.datasets.batches import Batches  # imports TensorFlow
 
-        return Batches(self.inputs, self.targets, batch_size, shuffle=shuffle, seed=seed, mask=mask)
+        return Batches(
+            self.inputs, self.targets, batch_size, shuffle=shuffle, seed=seed, mask=mask, ids=self.ids
+        )
 
 
 @dataclass(frozen=True, eq=False)

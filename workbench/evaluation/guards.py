@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from workbench.datasets.identity import digest_samples
 from workbench.evaluation.measures import describe_measure, scale_of
+from workbench.evaluation.predictions import Predictions
 from workbench.evaluation.results import Result, group_by_model, keep_different_seeds
 from workbench.evaluation.rounding import carried_decimals, join_names
 from workbench.evaluation.sample_guards import find_constant_predictions, find_constant_truth
@@ -63,33 +65,48 @@ def log_findings(run: Run, findings: Sequence[Finding]) -> "pd.DataFrame":
 
 
 def _find_test_data_in_training(results: Sequence[Result]) -> Iterator[Finding]:
-    """Find runs whose validation during training gave the very loss and accuracy of the test set.
+    """Find runs that were validated on the test set: on its batches, or with the very numbers that it gives.
 
-    Of numbers these are the squared and the absolute error; of rankings there are none that all trainings
-    log.
+    Batches of the workbench say which samples they hold. Whatever else fed a training, its validation gives
+    the loss and the accuracy of the test set; of numbers these are the squared and the absolute error; of
+    rankings there are none that all trainings log. That two sets of samples agree in both numbers is as good
+    as excluded.
 
-    Whatever fed the training, early stopping, the best epoch and a schedule can only choose by what was
-    validated; and that two sets of samples agree in both numbers is as good as excluded.
+    Early stopping, the best epoch and a schedule can only choose by what was validated.
     """
     for result in results:
         if result.run is None:
+            continue
+        if _identify(result) in result.run.details.get("validated_on", {}):
+            where = show_path(result.run.path)
+            yield _accuse(result, f"in {where} the batches of the validation held its very samples.", {})
             continue
         measured = measure_as_keras(result.predictions)
         for event in result.run.events():
             same = find_same_numbers(event["metrics"], measured) if event["type"] == "epoch" else {}
             if len(same) == 2:
-                path = show_path(result.run.path)
-                yield Finding(
-                    "test_data_in_training",
-                    "error",
-                    f"{result.model} was validated on the test data while it trained: in epoch "
-                    f"{event['epoch'] + 1} of {path} the validation gave {join_names(list(same))} of the "
-                    "test set.",
-                    "Validate on dataset.val and train again; a test set that chose an epoch flatters it.",
-                    {"run": path, **{name: event["metrics"][name] for name in same.values()}},
-                    _LEAKAGE,
+                how = (
+                    f"in epoch {event['epoch'] + 1} of {show_path(result.run.path)} the validation gave "
+                    f"{join_names(list(same))} of the test set."
                 )
+                yield _accuse(result, how, {name: event["metrics"][name] for name in same.values()})
                 break
+
+
+def _identify(result: Result) -> str:
+    saved = result.predictions
+    return digest_samples(saved.ids, saved.labels if isinstance(saved, Predictions) else saved.targets)
+
+
+def _accuse(result: Result, how: str, evidence: dict[str, float]) -> Finding:
+    return Finding(
+        "test_data_in_training",
+        "error",
+        f"{result.model} was validated on the test data while it trained: {how}",
+        "Validate on dataset.val and train again; a test set that chose an epoch flatters it.",
+        {"run": show_path(result.run.path), **evidence},
+        _LEAKAGE,
+    )
 
 
 def _find_beaten_by_baseline(verdict: "Verdict") -> Iterator[Finding]:

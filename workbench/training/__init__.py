@@ -17,6 +17,7 @@ from workbench.training.machine_speed import Speed, tune_for_this_machine
 from workbench.training.memory import MemoryGuard
 from workbench.training.position import Position
 from workbench.training.steering import Steering
+from workbench.training.validation import ValidationSamples
 from workbench.training.ways import add_measured, estimate_ways
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def callbacks(
         EventLogger(run.log, position, size, first, steering, costs),
         checkpoint,
         layers,
+        ValidationSamples(run),
         MemoryGuard(position, batches),
         Diagnosis(run.log, samples, thresholds, steering, position.start, batches),
     ]
