@@ -235,6 +235,12 @@ class TestAblation:
         assert (table["gain"] <= table["high"]).all()
         assert (table["p_adjusted"] >= table["p"]).all()
 
+    def test_leaves_out_baselines_that_are_no_runs(self) -> None:
+        labels = np.random.default_rng(0).integers(0, 3, 100)
+        results = [make_result(np.arange(100) % 9 > size, labels, size=size) for size in (1, 3)]
+        baseline = Result("majority", "baseline", results[0].predictions)
+        assert ablate([*results, baseline], resamples=50).equals(ablate(results, resamples=50))
+
     def test_of_seeds_alone_is_refused(self) -> None:
         results = [make_result(np.ones(9, bool), np.zeros(9, int), seed) for seed in range(2)]
         with pytest.raises(WorkbenchError, match="nothing but their seeds"):

@@ -101,6 +101,10 @@ class TestResampling:
         np.testing.assert_allclose(found, reference.confidence_interval, atol=0.2 * spread)
         assert np.std(resampled[:, 0] - resampled[:, 1]) == pytest.approx(spread, rel=0.1)
 
+    def test_of_one_resample_is_refused(self) -> None:
+        with pytest.raises(WorkbenchError, match="1 resamples show no spread"):
+            resample_measure("accuracy", [make_predictions(10, 2, 1.0, 0)], 1)
+
     def test_counts_every_resample_exactly(self) -> None:
         """With one sample there is but one resample, and it is the sample."""
         run = Predictions(np.array(["a"]), np.array([1]), np.array([[0.1, 0.9]]), ("x", "y"))

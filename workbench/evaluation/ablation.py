@@ -25,7 +25,8 @@ def ablate(
     parameters in which both were run.
 
     Args:
-        results: Of a matrix over some parameters and seeds, from `read_results`.
+        results: Of a matrix over some parameters and seeds, from `read_results`; baselines that are no runs
+            are left out.
         measure: One of `statistics.MEASURES_OF_TASK`; empty for the first one of the task.
         resamples: Of the bootstrap.
         seed: Of the resamples.
@@ -37,6 +38,7 @@ def ablate(
     Raises:
         WorkbenchError: The runs differ in nothing but their seeds.
     """
+    results = [result for result in results if result.run is not None]
     measure = choose_measure(results, measure)
     choices = _find_choices(results)
     if not choices:

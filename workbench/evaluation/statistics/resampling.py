@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from workbench.errors import WorkbenchError
 from workbench.evaluation.statistics.measured import Saved, build_sums
 from workbench.evaluation.statistics.sums import Rows, Sums
 
@@ -41,8 +42,11 @@ def resample_measure(
         (resamples, m) values.
 
     Raises:
-        WorkbenchError: There is no such measure, no sample, or the samples differ.
+        WorkbenchError: There is no such measure, no sample, the samples differ, or one resample alone is
+            asked for, or none.
     """
+    if resamples < 2:
+        raise WorkbenchError(f"{resamples} resamples show no spread.\nGive a thousand or more.")
     sums = build_sums(measure, predictions)
     random = np.random.default_rng(seed)
     samples, cells = len(sums.cells), sums.rows.shape[0]
