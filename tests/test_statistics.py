@@ -38,6 +38,9 @@ REFERENCES = {
     "kappa": lambda labels, guesses, _: metrics.cohen_kappa_score(labels, guesses),
     "matthews": lambda labels, guesses, _: metrics.matthews_corrcoef(labels, guesses),
     "log_loss": lambda labels, _, values: metrics.log_loss(labels, values, labels=range(values.shape[1])),
+    "top_5": lambda labels, _, values: metrics.top_k_accuracy_score(
+        labels, values, k=5, labels=range(values.shape[1])
+    ),
     "brier": lambda labels, _, values: ((values - np.eye(values.shape[1])[labels]) ** 2).sum(axis=1).mean(),
 }
 
@@ -55,8 +58,15 @@ def make_predictions(
 
 
 class TestMeasures:
-    @pytest.mark.parametrize("classes", [2, 7, 100])
-    @pytest.mark.parametrize("measure", RESAMPLED_MEASURES)
+    @pytest.mark.parametrize(
+        ("measure", "classes"),
+        [
+            (measure, classes)
+            for measure in RESAMPLED_MEASURES
+            for classes in (2, 7, 100)
+            if measure != "top_5" or classes > 5
+        ],
+    )
     def test_written_as_sums_agree_with_scikit_learn(self, measure: str, classes: int) -> None:
         runs = [make_predictions(300, classes, skill, seed) for seed, skill in enumerate((0.2, 1.0, 3.0))]
         expected = [
@@ -72,6 +82,10 @@ class TestMeasures:
     def test_that_do_not_exist_are_refused(self) -> None:
         with pytest.raises(WorkbenchError, match=r"'f2' cannot be resampled.*\n.*macro_f1"):
             compute_measure("f2", [make_predictions(10, 2, 1, 0)])
+
+    def test_of_the_top_five_of_five_classes_is_refused(self) -> None:
+        with pytest.raises(WorkbenchError, match="Of 5 classes the top 5 hold every one"):
+            compute_measure("top_5", [make_predictions(10, 5, 1.0, 0)])
 
     def test_of_different_samples_are_refused(self) -> None:
         with pytest.raises(WorkbenchError, match="different test sets"):

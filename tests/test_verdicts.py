@@ -321,6 +321,9 @@ class TestHardInputs:
             results.append(Result("cnn", "model", predictions, seed))
         verdict = judge(results, "macro_f1", "many", resamples=300)
         assert verdict.estimates[0].low < verdict.estimates[0].value < verdict.estimates[0].high
+        (estimate,) = judge(results, "top_5", "many", resamples=300).estimates
+        assert verdict.estimates[0].value < estimate.value
+        assert estimate.low < estimate.value < estimate.high
 
     def test_nothing_to_judge_is_refused(self) -> None:
         with pytest.raises(WorkbenchError, match="no model to judge"):

@@ -12,10 +12,9 @@ from workbench.errors import WorkbenchError
 from workbench.evaluation.calibration import measure_calibration_error
 from workbench.evaluation.predictions import Predictions
 from workbench.evaluation.rankings import CUT
-from workbench.evaluation.statistics import compute_measure
+from workbench.evaluation.statistics import TOP, compute_measure
 
 MEASURES = ["accuracy", "macro_f1", "log_loss"]  # in the order of tables
-TOP = 5  # guesses that top-k accuracy allows
 
 # How people write each measure, and whether it is a share, so that differences are told in points.
 _NAMES = {
@@ -83,8 +82,7 @@ def measure_predictions(predictions: Predictions) -> dict[str, float]:
     found["roc_auc"] = _mean_over_classes(metrics.roc_auc_score, predictions)
     found["pr_auc"] = _mean_over_classes(metrics.average_precision_score, predictions)
     if probabilities.shape[1] > TOP:
-        best = np.argpartition(probabilities, -TOP, axis=1)[:, -TOP:]
-        found[f"top_{TOP}"] = float((best == labels[:, None]).any(axis=1).mean())
+        found[f"top_{TOP}"] = float(compute_measure(f"top_{TOP}", [predictions])[0])
     found["brier"] = float(compute_measure("brier", [predictions])[0])
     found["calibration_error"] = measure_calibration_error(predictions)
     return found

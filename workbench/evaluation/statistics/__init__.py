@@ -1,5 +1,6 @@
 """How far a number can be trusted: intervals, tests and the planning of seeds. Numbers in, numbers out."""
 
+from workbench.evaluation.statistics.class_sums import TOP
 from workbench.evaluation.statistics.crossed import Crossed, cross_difference, cross_mean
 from workbench.evaluation.statistics.intervals import (
     is_constant,
@@ -28,6 +29,7 @@ __all__ = [
     "MEASURES_OF_TASK",
     "RESAMPLED_MEASURES",
     "RESAMPLES",
+    "TOP",
     "Crossed",
     "Plan",
     "Saved",

@@ -8,8 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
+from workbench.errors import WorkbenchError
 from workbench.evaluation.predictions import Predictions
 from workbench.evaluation.statistics.sums import Rows, Sums, average, divide
+
+TOP = 5  # guesses that top-k accuracy allows
 
 
 def count_sums(measure: str, predictions: Sequence[Predictions]) -> Sums:
@@ -109,6 +112,18 @@ def _brier_scores(predictions: Predictions) -> np.ndarray:
     return (values**2).sum(axis=1) - 2 * true + 1
 
 
+def _top_hits(predictions: Predictions) -> np.ndarray:
+    """Return whether the class of each sample is among the likeliest ones."""
+    values = predictions.probabilities
+    if values.shape[1] <= TOP:
+        raise WorkbenchError(
+            f"Of {values.shape[1]} classes the top {TOP} hold every one, so this accuracy says nothing.\n"
+            "Give another measure, such as accuracy."
+        )
+    best = np.argpartition(values, -TOP, axis=1)[:, -TOP:]
+    return (best == predictions.labels[:, None]).any(axis=1)
+
+
 COUNTED = {
     "accuracy": _accuracy,
     "balanced_accuracy": _balanced_accuracy,
@@ -117,6 +132,6 @@ COUNTED = {
     "kappa": _kappa,
     "matthews": _matthews,
 }
-AVERAGED = {"log_loss": _log_losses, "brier": _brier_scores}
+AVERAGED = {"log_loss": _log_losses, "brier": _brier_scores, f"top_{TOP}": _top_hits}
 CLASS_MEASURES = (*COUNTED, *AVERAGED)
 _DENSE_COLUMNS = 1_000  # sums from which a sparse product is faster than a dense one
