@@ -1,4 +1,4 @@
-"""None"""
+"""What a training tells of itself: its event log, Keras's history beside it, and its callbacks."""
 
 import math
 import time

@@ -29,8 +29,8 @@ def make_batches(tokenizer, batch_size=8):
     return tokenize_split(tokenizer, split).batches(batch_size, mask="padding_mask")
 
 
-def build(tokenizer, frozen_layers=0, lora_rank=0, accumulation=1):
-    encoder = build_encoder("small-transformer", tokenizer, frozen_layers=frozen_layers, lora_rank=lora_rank)
+def build(tokenizer, accumulation=1, **fine_tuning):
+    encoder = build_encoder("small-transformer", tokenizer, **fine_tuning)
     mask = encoder.input["padding_mask"]
     x = keras.layers.GlobalAveragePooling1D()(encoder.output, mask=mask)
     network = keras.Model(encoder.input, keras.layers.Dense(2, "softmax")(x))
@@ -53,15 +53,23 @@ def size(variables):
 def test_weights_and_optimizer_are_those_of_networks_built_that_way(tokenizer, network):
     batches = make_batches(tokenizer)
     ways = estimate_ways(network, batches)
-    settings = [{}, {"lora_rank": 8}, {"frozen_layers": 2}, {"frozen_layers": 3}, {"accumulation": 4}]
+    settings = [
+        {},
+        {"lora_rank": 8},
+        {"frozen_layers": 2},
+        {"frozen_layers": 3},
+        {"gradient_checkpointing": True},
+        {"accumulation": 4},
+    ]
     assert ways["way"].tolist() == [
         "all weights",
         "LoRA of rank 8",
         "2 of 3 layers frozen",
         "3 of 3 layers frozen",
+        "all weights, gradient checkpointing",
         "all weights, 4 batches accumulated",
     ]
-    assert ways["chosen"].tolist() == [True, False, False, False, False]
+    assert ways["chosen"].tolist() == [True] + 5 * [False]
     longest, heads, width = max(batches.buckets), 4, 128
     for (_, row), each in zip(ways.iterrows(), settings, strict=True):
         other = build(tokenizer, **each)
@@ -70,13 +78,23 @@ def test_weights_and_optimizer_are_those_of_networks_built_that_way(tokenizer, n
         values = longest * (8 * width + 2 * 512) + 2 * heads * longest**2
         masks = 2 * longest * width + heads * longest**2
         layers = {2: 1, 3: 0}.get(each.get("frozen_layers"), 2)
-        activations = 8 // each.get("accumulation", 1) * layers * (4 * values + masks)
+        samples = 8 // each.get("accumulation", 1)
+        activations = samples * layers * (4 * values + masks)
+        if each.get("gradient_checkpointing"):
+            activations = samples * (layers * 4 * longest * width + 4 * values + masks)
         expected = (4 * (size(other.variables) + trained + kept) + activations) / MIB
         assert row["estimated_training_mib"] == pytest.approx(expected, abs=0.51)
 
 
 @pytest.mark.parametrize(
-    "settings", [{"lora_rank": 4}, {"frozen_layers": 1}, {"frozen_layers": 2}, {"accumulation": 2}]
+    "settings",
+    [
+        {"lora_rank": 4},
+        {"lora_rank": 8, "gradient_checkpointing": True},
+        {"frozen_layers": 1},
+        {"frozen_layers": 2},
+        {"accumulation": 2},
+    ],
 )
 def test_the_other_ways_are_the_same_whichever_is_chosen(tokenizer, network, settings):
     expected = estimate_ways(network, make_batches(tokenizer)).set_index("way")
@@ -89,13 +107,14 @@ def test_the_other_ways_are_the_same_whichever_is_chosen(tokenizer, network, set
         assert here[expected.index].tolist() == expected[column].tolist()
 
 
-def test_frozen_and_lora_spare_their_part_of_the_backward_pass(tokenizer, network, monkeypatch):
+def test_backward_pass_takes_what_is_trained_and_what_is_computed_again(tokenizer, network, monkeypatch):
     monkeypatch.setattr("workbench.training.ways._time_forward", lambda *_: 10.0)
     assert estimate_ways(network, make_batches(tokenizer))["estimated_epoch_seconds"].tolist() == [
         30,
         20,
         20,
         10,
+        40,
         30,
     ]
 

@@ -19,6 +19,7 @@ from workbench.datasets.kept import keep_arrays
 from workbench.datasets.storage import digest_texts
 from workbench.errors import OfflineError, WorkbenchError
 from workbench.models.augmentation import drop_tokens
+from workbench.models.recomputation import recompute
 from workbench.runs import resolve_path, show_path
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ def build_encoder(
     *,
     frozen_layers: int = 0,
     lora_rank: int = 0,
+    gradient_checkpointing: bool = False,
     token_dropout: float = 0.0,
     seed: int = 0,
 ) -> keras.Model:
@@ -121,6 +123,8 @@ def build_encoder(
         lora_rank: Rank of the matrices that are trained beside the attention's queries and values, in
             place of all other weights of the encoder (Hu et al. 2021,
             https://arxiv.org/abs/2106.09685); 0 to train the weights.
+        gradient_checkpointing: Whether its layers are computed a second time for their gradients, which
+            spares most of the memory that training takes beside the weights.
         token_dropout: The part of the words' tokens that is hidden while training: [MASK] stands in their
             place, or [PAD] where the vocabulary has no [MASK].
         seed: Of the token dropout.
@@ -137,6 +141,8 @@ def build_encoder(
         backbone = keras_hub.models.Backbone.from_preset(str(_pretrained(encoder)))
     _check_training(frozen_layers, lora_rank, backbone.num_layers + 1, backbone.hidden_dim)
     _choose_trained_weights(backbone, frozen_layers, lora_rank)
+    for layer in backbone.transformer_layers if gradient_checkpointing else ():
+        recompute(layer)
     inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in ("token_ids", "padding_mask")}
     one_segment = keras.ops.zeros_like(inputs["token_ids"])  # BERT can also take pairs of texts
     token_ids = _hide_tokens(inputs["token_ids"], tokenizer, token_dropout, seed)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 METHOD = (
     "2 for each multiply-add of the matrix products and convolutions in the graph of the forward pass; "
     "training takes 3 times that, since a backward pass has two products for one (Kaplan et al. 2020, "
-    "https://arxiv.org/abs/2001.08361, section 2.1)"
+    "https://arxiv.org/abs/2001.08361, section 2.1), also where layers are frozen or computed again"
 )
 PASSES_OF_TRAINING = 3
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from workbench.datasets.batches import Batches
+from workbench.models.recomputation import is_recomputed
 from workbench.provenance import is_deterministic, thread_settings
 from workbench.runs import Run
 from workbench.training.snapshot import digest_arrays
@@ -57,7 +58,8 @@ def _describe_model(model: keras.Model) -> Any:
     except NotImplementedError:  # a subclassed model that does not tell what it was built with
         return [[variable.path.rpartition("/")[2], list(variable.shape)] for variable in model.variables]
     trained = [[list(weight.shape), weight.trainable] for weight in model.weights]
-    return [_without_names(config), trained]
+    recomputed = [is_recomputed(layer) for layer in model._flatten_layers()]  # no configuration tells of it
+    return [_without_names(config), trained, recomputed]
 
 
 def _describe_compilation(model: keras.Model) -> Any:

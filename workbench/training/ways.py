@@ -28,6 +28,7 @@ class Way:
     frozen_layers: int = 0  # counted from the input; the embeddings are the first
     lora_rank: int = 0
     accumulation: int = 1
+    gradient_checkpointing: bool = False
 
     def describe(self, layers: int) -> str:
         """Return it in words, for a network of so many layers."""
@@ -36,6 +37,7 @@ class Way:
             words = f"LoRA of rank {self.lora_rank}"
         elif self.frozen_layers:
             words = f"{self.frozen_layers} of {layers} layers frozen"
+        words += ", gradient checkpointing" if self.gradient_checkpointing else ""
         return words if self.accumulation == 1 else f"{words}, {self.accumulation} batches accumulated"
 
 
@@ -45,6 +47,7 @@ def estimate_ways(
     frozen_layers: int = 0,
     lora_rank: int = 0,
     accumulation: int = 1,
+    gradient_checkpointing: bool = False,
 ) -> pd.DataFrame:
     """Return what the chosen way to fine-tune and the usual others are expected to take; nothing is trained.
 
@@ -54,13 +57,14 @@ def estimate_ways(
       a weight; and activations of the longest batch by Korthikanti et al. 2022
       (https://arxiv.org/abs/2205.05198, section 4.1), per layer 8 values of the encoder's and 2 of the inner
       width a token, 2 values for each pair of tokens and head, and the masks of dropout, for the layers
-      through which gradients go.
+      through which gradients go. Gradient checkpointing keeps their inputs and the values of one of them.
     - `estimated_process_mib_at_least`: the process as it is now, and what of these it does not hold yet.
       Tracing the step and temporary arrays are not in it; with MiniLM on TensorFlow they took 0.4 to 1 GiB.
     - `estimated_epoch_seconds`: one forward pass, timed now, for all tokens with their padding; a backward
       pass takes as much for the gradients of activations and again for those of weights (Kaplan et al. 2020,
-      https://arxiv.org/abs/2001.08361, section 2.1). LoRA spares the latter, frozen layers both. Without
-      validation, and without the seconds in which the first epoch traces the step.
+      https://arxiv.org/abs/2001.08361, section 2.1). LoRA spares the latter, frozen layers both, and
+      gradient checkpointing adds a forward pass of the layers that they go through. Without validation, and
+      without the seconds in which the first epoch traces the step.
 
     Args:
         network: Compiled, with an encoder of `build_encoder` in it, and with a built optimizer.
@@ -68,17 +72,19 @@ def estimate_ways(
         frozen_layers: As the encoder was built.
         lora_rank: As the encoder was built.
         accumulation: Batches whose gradients together make one step, as the optimizer was told.
+        gradient_checkpointing: As the encoder was built.
 
     Raises:
         WorkbenchError: There is no such encoder in the network, its optimizer is not built, or the batches
             are not grouped by length.
     """
     _check(network, batches)
-    chosen = Way(frozen_layers, lora_rank, accumulation)
+    chosen = Way(frozen_layers, lora_rank, accumulation, gradient_checkpointing)
     sizes = _Sizes.of(network)
     layers = len(sizes.layers) + 1
     others = [Way(), Way(lora_rank=8), Way(frozen_layers=layers // 2 + 1), Way(frozen_layers=layers)]
     batch_size = batches.batch_size * accumulation
+    others += [Way(gradient_checkpointing=True)]
     others += [Way(accumulation=4)] if batch_size >= 4 else []
     state = sum(math.prod(each.shape) for each in network.optimizer.variables) * _FLOAT
     slots = round(state / _FLOAT / max(1, sizes.trained(chosen))) - (accumulation > 1)
@@ -184,11 +190,16 @@ class _Sizes:
         """Return bytes of what the backward pass needs of the forward pass."""
         values = tokens * (8 * self.width + 2 * self.inner_width) + 2 * self.heads * tokens**2
         masks = 2 * tokens * self.width + self.heads * tokens**2  # of dropout, a byte each
-        return samples * self._reached(way) * (_FLOAT * values + masks)
+        layers = self._reached(way)
+        if way.gradient_checkpointing:
+            inputs = layers * tokens * self.width * _FLOAT
+            return samples * (inputs + min(1, layers) * (_FLOAT * values + masks))
+        return samples * layers * (_FLOAT * values + masks)
 
     def passes(self, way: Way) -> float:
         """Return the time of training in forward passes."""
-        return 1 + (1 if way.lora_rank else 2) * self._reached(way) / len(self.layers)
+        passes = (1 if way.lora_rank else 2) + way.gradient_checkpointing
+        return 1 + passes * self._reached(way) / len(self.layers)
 
     def _reached(self, way: Way) -> int:
         """Return the layers that gradients go through, embeddings apart."""
