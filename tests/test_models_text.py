@@ -14,7 +14,14 @@ import pytest
 import workbench as wb
 from workbench.errors import OfflineError, WorkbenchError
 from workbench.models.schedules import build_schedule
-from workbench.models.text import build_encoder, load_tokenizer, predict_texts, tokenize, tokenize_split
+from workbench.models.text import (
+    build_encoder,
+    load_tokenizer,
+    predict_texts,
+    read_fine_tuning,
+    tokenize,
+    tokenize_split,
+)
 
 ROOT = Path(__file__).parents[1]
 TEXTS = ["A wonderful film.", "A dreadful film, a bore", "Wonderful!", "What a dreadful, dreadful bore."]
@@ -325,3 +332,16 @@ def test_run_keeps_all_that_is_needed_to_judge_raw_texts_in_a_new_process(run):
     stored = wb.read_predictions(run.path)
     assert stored.ids.tolist() == dataset.test.ids.tolist()
     np.testing.assert_allclose(predict_texts(run.path, dataset.test.x), stored.probabilities, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("word", "arguments"), [("all", {}), ("frozen:4", {"frozen_layers": 4}), ("lora:8", {"lora_rank": 8})]
+)
+def test_way_to_fine_tune_is_told_in_a_word(word, arguments):
+    assert read_fine_tuning(word) == arguments
+
+
+@pytest.mark.parametrize("word", ["", "lora", "lora:-1", "frozen:", "head:2", 4])
+def test_word_that_tells_no_way_to_fine_tune_is_refused(word):
+    with pytest.raises(WorkbenchError, match=r"which says no way.*\nGive all, frozen:4"):
+        read_fine_tuning(word)

@@ -179,7 +179,7 @@ def test_finetuning_learns_from_a_few_reviews(workplace: Path) -> None:
     except OfflineError as error:
         pytest.skip(f"needs a package index once: {error}")
     settings = dict(max_samples=120, epochs=1, max_length=16, accumulation=2, batch_size=16)
-    settings["fine_tuning"] = {"frozen_layers": 4, "gradient_checkpointing": True}
+    settings |= {"fine_tuning": "frozen:4", "gradient_checkpointing": True}
     run = execute(workplace, "finetune_text", "finetuned", **settings)
     assert run.status == "finished"
     assert len(wb.read_predictions(run.path).labels) == run.dataset["sizes"]["test"]

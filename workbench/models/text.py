@@ -150,6 +150,30 @@ def build_encoder(
     return keras.Model(inputs, vectors, name="encoder")
 
 
+def read_fine_tuning(fine_tuning: str) -> dict[str, int]:
+    """Return the arguments of `build_encoder` for a way to fine-tune that is told in a word.
+
+    Args:
+        fine_tuning: "all" for all weights, "frozen:4" for frozen layers, or "lora:8" for a rank.
+
+    Example:
+        build_encoder("minilm-l6", tokenizer, **read_fine_tuning("lora:8"))
+
+    Raises:
+        WorkbenchError: It is none of these.
+    """
+    if fine_tuning == "all":
+        return {}
+    kind, _, number = str(fine_tuning).partition(":")
+    names = {"frozen": "frozen_layers", "lora": "lora_rank"}
+    if kind not in names or not number.isdecimal():
+        raise WorkbenchError(
+            f"fine_tuning is {fine_tuning!r}, which says no way to fine-tune.\n"
+            "Give all, frozen:4 (the lowest 4 layers keep their weights) or lora:8 (matrices of rank 8)."
+        )
+    return {names[kind]: int(number)}
+
+
 def predict_texts(run_folder: str | Path, texts: Sequence[str]) -> np.ndarray:
     """Return the probabilities (n, classes) that the model of a finished run gives to n raw texts.
 
