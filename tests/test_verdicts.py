@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,18 @@ class TestSentence:
         assert re.search(r"(one|two) is better than three\.$", verdict.sentence)
         assert "Benjamini-Hochberg over 3 pairs" in verdict.describe(verdict.pairs[0])
         assert all(pair.adjusted >= pair.p_value for pair in verdict.pairs)
+
+    def test_of_a_pair_that_only_the_correction_does_not_separate_tells_its_p_value(
+        self, train: Callable[..., str]
+    ) -> None:
+        runs = [train(name, seed + 10 * (name == "b"), 0.8) for name in "abc" for seed in range(3)]
+        (verdict,) = compare(runs)
+        pair = replace(verdict.pairs[0], low=0.001, high=0.02, adjusted=0.123)
+        assert verdict.describe(pair).endswith(
+            " The interval is that of this pair alone; adjusted for all, p = 0.12."
+        )
+        assert "p = " not in verdict.describe(replace(pair, low=-0.001))
+        assert "p = " not in verdict.describe(replace(pair, adjusted=0.01))
 
     def test_of_several_datasets_corrects_over_all_of_them(self, train: Callable[..., str]) -> None:
         runs = [

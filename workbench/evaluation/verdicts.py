@@ -89,6 +89,10 @@ class Verdict:
         size = f"{format_value(size) if np.isnan(low) else f'{size:z.{decimals}f}'}{unit}"
         if pair.separates():
             return f"{pair.better} is better than {pair.worse} by {size} of {name} ({basis}).{note}"
+        if low > 0 and self.correction:
+            note = (
+                f" The interval is that of this pair alone; adjusted for all, p = {pair.adjusted:.2g}.{note}"
+            )
         return (
             f"These data do not separate {pair.better} and {pair.worse}: "
             f"difference of {name} {size} ({basis}).{note}"

@@ -74,6 +74,12 @@ class ReportedStep:
         """What the run says may be claimed, one sentence for each dataset."""
         return self.run.details.get("verdicts", []) if self.run else []
 
+    @property
+    def judged(self) -> frozenset[str]:
+        """The folders of the runs that the verdicts are about, as far as the run's parameters tell."""
+        runs = self.run.parameters.get("runs", []) if self.run else []
+        return frozenset(runs if isinstance(runs, list) else [runs])
+
     @cached_property
     def events(self) -> list[dict[str, Any]]:
         """The event log; empty without a run."""
@@ -131,6 +137,20 @@ class Report:
     def runs(self) -> list[RunRecord]:
         """The runs of all steps that got as far as to have one."""
         return [step.run for step in self.steps if step.run]
+
+    @property
+    def judging(self) -> list[ReportedStep]:
+        """The steps that say what may be claimed, without those whose runs another one judges with more.
+
+        More models make more pairs, and a stricter correction: both verdicts beside one another would
+        contradict themselves.
+        """
+        judging = [step for step in self.steps if step.verdicts]
+        return [
+            step
+            for step in judging
+            if not (step.judged and any(step.judged < other.judged for other in judging))
+        ]
 
     @property
     def commits(self) -> list[dict[str, Any]]:
