@@ -6,30 +6,23 @@ import sys
 import keras
 import numpy as np
 import pytest
+from small_texts import make_batches, make_tokenizer
 
 import workbench as wb
 from workbench.models.recomputation import is_recomputed
-from workbench.models.text import build_encoder, load_tokenizer, tokenize_split
+from workbench.models.text import build_encoder
 from workbench.training.layers import compute_gradients
 from workbench.training.machine_speed import Speed
 from workbench.training.probe import Samples
 from workbench.training.resume_key import digest_model
 
 pytestmark = pytest.mark.usefixtures("project")
-TEXTS = ["A wonderful film.", "A dreadful film, a bore", "Wonderful!", "What a dreadful, dreadful bore."] * 4
 MIB = 2**20
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return load_tokenizer("small-transformer", TEXTS, max_length=24)
-
-
-def make_batches(tokenizer):
-    split = wb.Split(
-        {"text": np.array(TEXTS, object)}, {"label": np.arange(16) % 2}, np.arange(16).astype(str)
-    )
-    return tokenize_split(tokenizer, split).batches(4, mask="padding_mask")
+    return make_tokenizer(24)
 
 
 def build(tokenizer, gradient_checkpointing, **options):
@@ -51,7 +44,7 @@ def assert_same_variables(one, other):
 @pytest.mark.parametrize("options", [{"token_dropout": 0.1}, {"lora_rank": 4}, {"frozen_layers": 2}])
 def test_training_ends_with_the_bits_of_one_that_keeps_all(tokenizer, options):
     networks = [build(tokenizer, checkpointing, **options) for checkpointing in (False, True)]
-    histories = [each.fit(make_batches(tokenizer), epochs=2, verbose=0).history for each in networks]
+    histories = [each.fit(make_batches(tokenizer, 4), epochs=2, verbose=0).history for each in networks]
     assert histories[0] == histories[1]
     assert_same_variables(*networks)
 
@@ -61,7 +54,7 @@ def test_training_in_bfloat16_differs_by_rounding_alone(tokenizer):
     for checkpointing in (False, True):
         network = build(tokenizer, checkpointing)
         Speed("mixed_bfloat16", False, 2).apply(network)
-        losses.append(network.fit(make_batches(tokenizer), epochs=2, verbose=0).history["loss"])
+        losses.append(network.fit(make_batches(tokenizer, 4), epochs=2, verbose=0).history["loss"])
     np.testing.assert_allclose(*losses, rtol=5e-3)
 
 
@@ -102,7 +95,7 @@ def test_interrupted_training_ends_with_the_bits_of_an_undisturbed_one(tokenizer
                 raise KeyboardInterrupt
 
     def train(run_dir, *callbacks):
-        network, batches = build(tokenizer, True), make_batches(tokenizer)
+        network, batches = build(tokenizer, True), make_batches(tokenizer, 4)
         run = wb.start_run(run_dir, parameters={"seed": 0})
         network.fit(batches, epochs=3, verbose=0, callbacks=wb.callbacks(run, callbacks, batches=batches))
         return network
@@ -116,7 +109,7 @@ def test_interrupted_training_ends_with_the_bits_of_an_undisturbed_one(tokenizer
 
 def test_saved_model_is_one_that_keeps_all(tokenizer, tmp_path):
     network = build(tokenizer, True)
-    inputs = make_batches(tokenizer).inputs
+    inputs = make_batches(tokenizer, 4).inputs
     network.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.predict(inputs, verbose=0), network.predict(inputs, verbose=0))
@@ -129,7 +122,7 @@ def test_training_that_keeps_all_is_another_one(tokenizer):
 
 
 def test_layers_are_measured_alike(tokenizer):
-    batches = make_batches(tokenizer)
+    batches = make_batches(tokenizer, 4)
     samples = Samples(batches.inputs, np.arange(16) % 2, np.arange(16).astype(str))
     plain, checkpointed = (compute_gradients(build(tokenizer, way), samples) for way in (False, True))
     norms = [[group.gradient_norm for group in each.groups] for each in (plain, checkpointed)]

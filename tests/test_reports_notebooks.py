@@ -138,7 +138,7 @@ class TestPrivacy:
     def build(self, project: Path) -> Callable[..., str]:
         """Build the report of one run on some data, with samples wherever there can be some."""
 
-        def make(spec: str, share: bool = False) -> str:
+        def make(spec: str, share: bool = False, labels: tuple[str, ...] = ("prepare",)) -> str:
             run = wb.start_run("runs/small/prepare", parameters={}, name="prepare")
             run.record(dataset={"name": "d", "fingerprint": "0" * 32, "recipe": {"spec": spec}, "sizes": {}})
             image = wb.figures.plot_images(np.zeros((1, 4, 4, 3), np.uint8), ["a caption of mine"], "Samples")
@@ -157,7 +157,7 @@ class TestPrivacy:
                 "pipeline": "small",
                 "title": "S",
                 "file": "pipelines/small.yaml",
-                "steps": {"prepare": step},
+                "steps": dict.fromkeys(labels, step),
             }
             write_json(project / "runs/small/state.json", state)
             if share:
@@ -177,6 +177,12 @@ class TestPrivacy:
         assert "leaves out outputs of the executed notebook, figure samples, table texts of prepare" in said
         assert "print" in page
         assert "Sizes" in page
+
+    def test_what_is_left_out_of_a_matrix_is_said_once(self, build: Callable[..., str]) -> None:
+        page = build("csv:mine.csv", labels=("prepare[seed=0]", "prepare[seed=1]"))
+        said = " ".join(bs4.BeautifulSoup(page, "html.parser").select_one(".notice").get_text().split())
+        assert said.count("figure samples") == 1
+        assert "of prepare (2 runs)." in said
 
     @pytest.mark.parametrize(("spec", "share"), [("folder:/home/me/animals", True), ("digits", False)])
     def test_samples_are_shown_where_that_is_asked_for_or_data_are_public(

@@ -5,28 +5,21 @@ import math
 import keras
 import numpy as np
 import pytest
+from small_texts import make_batches, make_tokenizer
 
 import workbench as wb
 from workbench.errors import WorkbenchError
-from workbench.models.text import build_encoder, load_tokenizer, tokenize_split
+from workbench.models.text import build_encoder
 from workbench.training.snapshot import copy_values
 from workbench.training.ways import add_measured, estimate_ways
 
 pytestmark = pytest.mark.usefixtures("project")
-TEXTS = ["A wonderful film.", "A dreadful film, a bore", "Wonderful!", "What a dreadful, dreadful bore."] * 4
 MIB = 2**20
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return load_tokenizer("small-transformer", TEXTS, max_length=64)
-
-
-def make_batches(tokenizer, batch_size=8):
-    split = wb.Split(
-        {"text": np.array(TEXTS, object)}, {"label": np.arange(16) % 2}, np.arange(16).astype(str)
-    )
-    return tokenize_split(tokenizer, split).batches(batch_size, mask="padding_mask")
+    return make_tokenizer(64)
 
 
 def build(tokenizer, accumulation=1, **fine_tuning):
@@ -51,7 +44,7 @@ def size(variables):
 
 
 def test_weights_and_optimizer_are_those_of_networks_built_that_way(tokenizer, network):
-    batches = make_batches(tokenizer)
+    batches = make_batches(tokenizer, 8)
     ways = estimate_ways(network, batches)
     settings = [
         {},
@@ -97,7 +90,7 @@ def test_weights_and_optimizer_are_those_of_networks_built_that_way(tokenizer, n
     ],
 )
 def test_the_other_ways_are_the_same_whichever_is_chosen(tokenizer, network, settings):
-    expected = estimate_ways(network, make_batches(tokenizer)).set_index("way")
+    expected = estimate_ways(network, make_batches(tokenizer, 8)).set_index("way")
     parts = settings.get("accumulation", 1)
     ways = estimate_ways(build(tokenizer, **settings), make_batches(tokenizer, 8 // parts), **settings)
     assert ways["chosen"].tolist() == [True] + (len(ways) - 1) * [False]
@@ -109,7 +102,7 @@ def test_the_other_ways_are_the_same_whichever_is_chosen(tokenizer, network, set
 
 def test_backward_pass_takes_what_is_trained_and_what_is_computed_again(tokenizer, network, monkeypatch):
     monkeypatch.setattr("workbench.training.ways._time_forward", lambda *_: 10.0)
-    assert estimate_ways(network, make_batches(tokenizer))["estimated_epoch_seconds"].tolist() == [
+    assert estimate_ways(network, make_batches(tokenizer, 8))["estimated_epoch_seconds"].tolist() == [
         30,
         20,
         20,
@@ -122,14 +115,14 @@ def test_backward_pass_takes_what_is_trained_and_what_is_computed_again(tokenize
 def test_estimating_leaves_the_network_as_it_was(tokenizer, network):
     variables = [*network.variables, *network.optimizer.variables]
     before = copy_values(variables)
-    ways = estimate_ways(network, make_batches(tokenizer))
+    ways = estimate_ways(network, make_batches(tokenizer, 8))
     assert (ways["estimated_epoch_seconds"] >= 0).all()
     for was, now in zip(before, copy_values(variables), strict=True):
         np.testing.assert_array_equal(was, now)
 
 
 def test_what_was_measured_stands_beside_the_chosen_way_alone(tokenizer):
-    network, batches = build(tokenizer, lora_rank=8), make_batches(tokenizer)
+    network, batches = build(tokenizer, lora_rank=8), make_batches(tokenizer, 8)
     run = wb.start_run("runs/one", parameters={})
     ways = estimate_ways(network, batches, lora_rank=8)
     with pytest.raises(WorkbenchError, match=r"runs/one, in which none has ended.\nTrain first"):
@@ -144,7 +137,7 @@ def test_what_was_measured_stands_beside_the_chosen_way_alone(tokenizer):
 
 
 def test_networks_and_batches_that_cannot_be_compared_are_refused(tokenizer, network):
-    batches = make_batches(tokenizer)
+    batches = make_batches(tokenizer, 8)
     plain = keras.Sequential([keras.layers.Input((64,)), keras.layers.Dense(2)])
     with pytest.raises(WorkbenchError, match=r"before it is built.\nCompile it"):
         estimate_ways(plain, batches)
